@@ -1,0 +1,264 @@
+"""The scan: a 4-D array with its axes, its source and what its file says of the microscope."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from stem4d_panel.errors import DataError
+from stem4d_panel.scan.units import to_house_units
+
+if TYPE_CHECKING:
+    from stem4d_panel.scan.truth import Truth
+
+Origin = Literal["file", "user", "computed", "none"]
+BLOCK_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis: value at index i is ``offset + scale * i`` in `units`; ``px`` where nothing is known."""
+
+    name: str
+    size: int
+    scale: float = 1.0
+    offset: float = 0.0
+    units: str = "px"
+    origin: Origin = "none"
+
+    @classmethod
+    def from_file(cls, name: str, size: int, scale: Any, offset: Any, units: Any) -> Axis:
+        """An axis in the house's units, or in pixels where the file's scale or units cannot be used."""
+        size = int(size)
+        try:
+            scale, offset = float(scale), float(offset or 0.0)
+        except (TypeError, ValueError):
+            return cls(name, size)
+        unit, factor = to_house_units(units, "real" if name in "yx" else "reciprocal")
+        if unit == "px" or not np.isfinite(scale) or scale == 0 or not np.isfinite(offset):
+            return cls(name, size)
+        return cls(name, size, abs(scale) * factor, offset * factor, unit, "file")
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.size} × {self.scale:.4g} {self.units}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a scan was read from; `path` stays out of what is saved."""
+
+    path: Path
+    dataset: str | None = None
+    size: int = 0
+    mtime_ns: int = 0
+
+    @classmethod
+    def of(cls, path: str | Path, dataset: str | None = None) -> Source:
+        """The source of an existing file."""
+        path = Path(path)
+        stat = path.stat()
+        return cls(path, dataset, stat.st_size, stat.st_mtime_ns)
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """A 4D-STEM scan.
+
+    Attributes
+    ----------
+    data : array-like, shape (y, x, ky, kx)
+        NumPy, memory-mapped, h5py or Dask; never modified.
+    axes : tuple of Axis
+        In the order y, x, ky, kx; nm in real space, 1/nm or mrad in reciprocal space, px where unknown.
+    instrument : mapping
+        What the file says: ``voltage`` (kV), ``convergence`` (mrad), ``probe_size`` (nm), where known.
+    warnings : tuple of str
+        What was noticed while opening.
+    """
+
+    data: Any
+    axes: tuple[Axis, Axis, Axis, Axis]
+    name: str = "array"
+    source: Source | None = None
+    instrument: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    truth: Truth | None = None
+
+    def __post_init__(self) -> None:
+        shape, dtype = tuple(self.data.shape), np.dtype(self.data.dtype)
+        if len(shape) != 4:
+            raise DataError(f"{self.name}: has {len(shape)} axes {shape}; a scan has four (y, x, ky, kx)")
+        if 0 in shape:
+            raise DataError(f"{self.name}: axis {'y x ky kx'.split()[shape.index(0)]} has length 0")
+        if dtype.kind not in "biuf":
+            raise DataError(f"{self.name}: data type {dtype} is not real numbers")
+        if tuple(a.size for a in self.axes) != shape:
+            raise DataError(f"{self.name}: axes of sizes {[a.size for a in self.axes]} do not fit the shape {shape}")
+
+    @classmethod
+    def from_array(
+        cls,
+        data: Any,
+        *,
+        scan_step: float | None = None,
+        scan_units: str = "nm",
+        detector_step: float | None = None,
+        detector_units: str = "1/nm",
+        voltage: float | None = None,
+        convergence: float | None = None,
+        probe_size: float | None = None,
+        name: str | None = None,
+    ) -> Scan:
+        """A scan from an array, or from a HyperSpy signal (whose axes are used).
+
+        Parameters
+        ----------
+        data : array-like, shape (y, x, ky, kx), or HyperSpy signal
+            NumPy, h5py and Dask arrays are kept as they are.
+        scan_step, detector_step : float, optional
+            Steps in `scan_units` and `detector_units`; pixels where absent.
+        voltage, convergence, probe_size : float, optional
+            In kV, mrad (semi-angle) and nm (FWHM).
+
+        Raises
+        ------
+        DataError
+            If the data are not four-dimensional real numbers, or a unit is not known.
+        """
+        instrument = {"voltage": voltage, "convergence": convergence, "probe_size": probe_size}
+        if hasattr(data, "axes_manager"):
+            axes, found, title = _from_hyperspy(data)
+            data, name = data.data, name or title
+            instrument = {k: v if v is not None else found.get(k) for k, v in instrument.items()}
+        else:
+            axes = {}
+        if not hasattr(data, "shape") or not hasattr(data, "dtype"):
+            data = np.asarray(data)
+        shape = tuple(data.shape)
+        name = name or "array"
+        if len(shape) != 4:
+            raise DataError(f"{name}: has {len(shape)} axes {shape}; a scan has four (y, x, ky, kx)")
+        made = []
+        for i, label in enumerate(("y", "x", "ky", "kx")):
+            step, units = (scan_step, scan_units) if i < 2 else (detector_step, detector_units)
+            if step is None:
+                made.append(axes.get(label, Axis(label, shape[i])))
+                continue
+            axis = Axis.from_file(label, shape[i], step, 0.0, units)
+            if axis.origin == "none" and units != "px":
+                raise DataError(f"{name}: {step!r} {units!r} is no step for axis {label}")
+            made.append(replace(axis, origin="user"))
+        known = {k: float(v) for k, v in instrument.items() if v is not None}
+        return cls(data, tuple(made), name=name, instrument=known)  # type: ignore[arg-type]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Sizes (y, x, ky, kx)."""
+        return tuple(int(n) for n in self.data.shape)  # type: ignore[return-value]
+
+    @property
+    def scan_shape(self) -> tuple[int, int]:
+        """Sizes (y, x)."""
+        return self.shape[:2]
+
+    @property
+    def detector_shape(self) -> tuple[int, int]:
+        """Sizes (ky, kx)."""
+        return self.shape[2:]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of the stored values."""
+        return np.dtype(self.data.dtype)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the uncompressed data in bytes."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identifies the data: of a file by its path, size, time and sampled bytes, of an array by all its values."""
+        digest = hashlib.sha256(repr((self.shape, self.dtype.str)).encode())
+        if self.source is not None:
+            src = self.source
+            digest.update(repr((str(src.path.resolve()), src.dataset, src.size, src.mtime_ns)).encode())
+            with src.path.open("rb") as f:
+                for start in (0, src.size // 2, max(0, src.size - 2**16)):
+                    f.seek(start)
+                    digest.update(f.read(2**16))
+        elif type(self.data).__module__.startswith("dask"):
+            digest.update(self.data.name.encode())
+        else:
+            for _, block in self.blocks():
+                digest.update(np.ascontiguousarray(block).data)
+        return digest.hexdigest()
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Rows ``start:stop`` of the scan as a NumPy array, shape (rows, x, ky, kx), native byte order."""
+        try:
+            block = np.asarray(self.data[start:stop])
+        except (OSError, RuntimeError) as error:
+            raise DataError(f"{self.name}: rows {start} to {stop - 1} cannot be read: {error}") from error
+        if block.dtype.kind == "b":
+            return block.view(np.uint8)
+        return block.astype(block.dtype.newbyteorder("="), copy=False)
+
+    def blocks(self, limit: int = BLOCK_BYTES) -> Iterator[tuple[slice, np.ndarray]]:
+        """The whole scan in blocks of rows of at most `limit` bytes (one row at least): (rows, block)."""
+        step = max(1, int(limit // max(1, self.nbytes // self.shape[0])))
+        for start in range(0, self.shape[0], step):
+            stop = min(start + step, self.shape[0])
+            yield slice(start, stop), self.rows(start, stop)
+
+    def pattern(self, y: int, x: int) -> np.ndarray:
+        """The measured diffraction pattern at one position, shape (ky, kx).
+
+        Raises
+        ------
+        DataError
+            If the position lies outside the scan.
+        """
+        ny, nx = self.scan_shape
+        if not (0 <= y < ny and 0 <= x < nx):
+            raise DataError(f"{self.name}: position (y={y}, x={x}) lies outside the scan of {ny} × {nx}")
+        return np.asarray(self.data[y, x])
+
+    def info(self) -> dict[str, Any]:
+        """What is known without reading the data, as plain values."""
+        return {
+            "name": self.name,
+            "dataset": self.source.dataset if self.source else None,
+            "shape": list(self.shape),
+            "dtype": str(self.dtype),
+            "bytes": self.nbytes,
+            "axes": [
+                {"name": a.name, "size": a.size, "scale": a.scale, "offset": a.offset, "units": a.units, "origin": a.origin}
+                for a in self.axes
+            ],
+            "instrument": dict(self.instrument),
+            "warnings": list(self.warnings),
+        }
+
+
+def _from_hyperspy(signal: Any) -> tuple[dict[str, Axis], dict[str, float], str]:
+    """Axes, instrument and title of a HyperSpy signal, in the order of its data array."""
+    names = ("y", "x", "ky", "kx")
+    ordered = sorted(signal.axes_manager._axes, key=lambda axis: axis.index_in_array)
+    axes = {
+        name: Axis.from_file(name, axis.size, getattr(axis, "scale", None), getattr(axis, "offset", 0.0), str(axis.units or ""))
+        for name, axis in zip(names, ordered, strict=False)
+    }
+    tem = "Acquisition_instrument.TEM"
+    found = {
+        "voltage": signal.metadata.get_item(f"{tem}.beam_energy"),
+        "convergence": signal.metadata.get_item(f"{tem}.convergence_angle"),
+    }
+    title = signal.metadata.get_item("General.title") or "signal"
+    return axes, {k: v for k, v in found.items() if v is not None}, title
