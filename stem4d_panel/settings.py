@@ -12,7 +12,8 @@ import json
 import math
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,9 @@ def declaration(name: str) -> Any:
     full = SHORT_NAMES.get(name, name)
     group, _, short = full.partition(".")
     if group not in GROUPS or short not in GROUPS[group].declared():
-        raise SettingError(f"{name}: no such parameter; there are {', '.join(n for n, _ in declared())}")
+        close = get_close_matches(full, [n for n, _ in declared()], n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(close)}?" if close else f"groups are {', '.join(GROUPS)}"
+        raise SettingError(f"{name}: no such parameter; {hint}")
     return GROUPS[group].declared()[short]
 
 
@@ -180,6 +183,9 @@ def limits(parameter: Any) -> str:
 class Settings:
     """A checked, immutable set of all parameters.
 
+    `explicit` names those that somebody has set, whatever the value: a default may be clamped where a scan is too small
+    for it, a stated value may not.
+
     Raises
     ------
     SettingError
@@ -191,11 +197,12 @@ class Settings:
     factorize: FactorizeSettings
     cluster: ClusterSettings
     measure: MeasureSettings
+    explicit: frozenset[str] = field(default=frozenset(), compare=False)
 
     @classmethod
     def make(cls, changes: Mapping[str, Any] | None = None) -> Settings:
         """The defaults with `changes` (full or short names) applied."""
-        return cls(*(GROUPS[field.name]() for field in fields(cls))).replace(changes or {})  # type: ignore[arg-type]
+        return cls(**{name: group() for name, group in GROUPS.items()}).replace(changes or {})  # type: ignore[arg-type]
 
     def replace(self, changes: Mapping[str, Any]) -> Settings:
         """A copy with `changes` applied; all are accepted, or none."""
@@ -213,7 +220,8 @@ class Settings:
         groups = {
             name: GROUPS[name](**{**getattr(self, name).as_dict(), **new[name]}) if name in new else getattr(self, name) for name in GROUPS
         }
-        return Settings(**groups)
+        named = {SHORT_NAMES.get(name, name) for name in changes}
+        return Settings(**groups, explicit=self.explicit | named)
 
     def get(self, name: str) -> Any:
         """A value by its full or short name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +15,13 @@ from stem4d_panel.errors import DataError
 from stem4d_panel.scan.units import to_house_units
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from stem4d_panel.scan.truth import Truth
 
 Origin = Literal["file", "user", "computed", "none"]
 BLOCK_BYTES = 64 * 2**20
+_FARTHEST = 1e6  # extents that an axis may begin from zero
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Axis:
         unit, factor = to_house_units(units, "real" if name in "yx" else "reciprocal")
         if unit == "px" or not np.isfinite(scale) or scale == 0 or not np.isfinite(offset):
             return cls(name, size)
+        if abs(offset) > _FARTHEST * abs(scale) * size:  # TIA writes such offsets for detectors
+            offset = 0.0
         return cls(name, size, abs(scale) * factor, offset * factor, unit, "file")
 
     def __str__(self) -> str:
@@ -95,7 +100,7 @@ class Scan:
         if len(shape) != 4:
             raise DataError(f"{self.name}: has {len(shape)} axes {shape}; a scan has four (y, x, ky, kx)")
         if 0 in shape:
-            raise DataError(f"{self.name}: axis {'y x ky kx'.split()[shape.index(0)]} has length 0")
+            raise DataError(f"{self.name}: axis {('y', 'x', 'ky', 'kx')[shape.index(0)]} has length 0")
         if dtype.kind not in "biuf":
             raise DataError(f"{self.name}: data type {dtype} is not real numbers")
         if tuple(a.size for a in self.axes) != shape:
@@ -175,12 +180,13 @@ class Scan:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Data type of the stored values."""
-        return np.dtype(self.data.dtype)
+        dtype: np.dtype[Any] = np.dtype(self.data.dtype)
+        return dtype
 
     @property
     def nbytes(self) -> int:
         """Size of the uncompressed data in bytes."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
     @cached_property
     def fingerprint(self) -> str:
@@ -189,6 +195,11 @@ class Scan:
         if self.source is not None:
             src = self.source
             digest.update(repr((str(src.path.resolve()), src.dataset, src.size, src.mtime_ns)).encode())
+            if src.path.is_dir():  # a zarr store
+                for part in sorted(src.path.rglob("*")):
+                    stat = part.stat()
+                    digest.update(repr((str(part.relative_to(src.path)), stat.st_size, stat.st_mtime_ns)).encode())
+                return digest.hexdigest()
             with src.path.open("rb") as f:
                 for start in (0, src.size // 2, max(0, src.size - 2**16)):
                     f.seek(start)
@@ -202,17 +213,25 @@ class Scan:
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Rows ``start:stop`` of the scan as a NumPy array, shape (rows, x, ky, kx), native byte order."""
-        try:
-            block = np.asarray(self.data[start:stop])
-        except (OSError, RuntimeError) as error:
-            raise DataError(f"{self.name}: rows {start} to {stop - 1} cannot be read: {error}") from error
+        block = self._read(slice(start, stop), f"rows {start} to {stop - 1}")
         if block.dtype.kind == "b":
             return block.view(np.uint8)
         return block.astype(block.dtype.newbyteorder("="), copy=False)
 
+    def _read(self, part: Any, what: str) -> np.ndarray:
+        try:
+            return np.asarray(self.data[part])
+        except (OSError, RuntimeError, ValueError, MemoryError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise DataError(f"{self.name}: {what} cannot be read: {reason}") from error
+
     def blocks(self, limit: int = BLOCK_BYTES) -> Iterator[tuple[slice, np.ndarray]]:
         """The whole scan in blocks of rows of at most `limit` bytes (one row at least): (rows, block)."""
         step = max(1, int(limit // max(1, self.nbytes // self.shape[0])))
+        chunks = getattr(self.data, "chunks", None)
+        if chunks:  # whole chunks, so that none is decompressed twice
+            rows = chunks[0] if isinstance(chunks[0], int) else chunks[0][0]
+            step -= step % rows if step > rows else 0
         for start in range(0, self.shape[0], step):
             stop = min(start + step, self.shape[0])
             yield slice(start, stop), self.rows(start, stop)
@@ -223,12 +242,12 @@ class Scan:
         Raises
         ------
         DataError
-            If the position lies outside the scan.
+            If the position lies outside the scan, or cannot be read.
         """
         ny, nx = self.scan_shape
         if not (0 <= y < ny and 0 <= x < nx):
             raise DataError(f"{self.name}: position (y={y}, x={x}) lies outside the scan of {ny} × {nx}")
-        return np.asarray(self.data[y, x])
+        return self._read((y, x), f"position (y={y}, x={x})")
 
     def info(self) -> dict[str, Any]:
         """What is known without reading the data, as plain values."""

@@ -1,0 +1,281 @@
+"""The chain: an immutable pair of scan and settings whose stages are computed once and cached."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stem4d_panel import prepare as prepare_stage
+from stem4d_panel.cluster import classes as classes_stage
+from stem4d_panel.cluster import tree as tree_stage
+from stem4d_panel.factorize import factors as factors_stage
+from stem4d_panel.measure import findings as findings_stage
+from stem4d_panel.prepare import chain as prepare_chain
+from stem4d_panel.prepare.survey import survey_steps
+from stem4d_panel.runtime.cache import Cache, shared_cache
+from stem4d_panel.runtime.progress import Progress, Steps, finish
+from stem4d_panel.scan.calibration import Calibration, calibrate
+from stem4d_panel.scan.scan import Scan
+from stem4d_panel.settings import Settings
+
+if TYPE_CHECKING:
+    from stem4d_panel.cluster.classes import Classes
+    from stem4d_panel.cluster.tree import Tree
+    from stem4d_panel.factorize.factors import Factors
+    from stem4d_panel.measure.findings import Findings
+    from stem4d_panel.prepare.frames import Frames, Look
+    from stem4d_panel.prepare.survey import Survey
+    from stem4d_panel.results.result import Result
+
+STAGES = ("survey", "look", "frames", "factors", "tree", "classes", "findings")
+
+# settings that each stage reads, beside those of the stages before it
+_USES: dict[str, tuple[str, ...]] = {
+    "survey": (),
+    "look": tuple(
+        f"prepare.{n}"
+        for n in ("nonfinite", "negative", "hot_pixels", "hot_ratio", "centre", "centre_ky", "centre_kx", "mask_inner", "mask_outer")
+    ),
+    "frames": (
+        *(f"calibration.{n}" for n in ("scan_step", "detector_step", "detector_units", "voltage", "convergence", "probe_size")),
+        *(f"prepare.{n}" for n in ("bin", "smooth", "normalise", "noise")),
+    ),
+    "factors": tuple(f"factorize.{n}" for n in ("rank", "start", "max_iter", "tol", "seed")),
+    "tree": ("cluster.method", "cluster.centring"),
+    "classes": ("cluster.threshold",),
+    "findings": ("measure.anisotropy", "measure.level"),
+}
+_VERSIONS = {
+    "survey": prepare_chain.VERSION,
+    "look": prepare_chain.VERSION,
+    "frames": prepare_chain.VERSION,
+    "factors": factors_stage.VERSION,
+    "tree": tree_stage.VERSION,
+    "classes": tree_stage.VERSION,
+    "findings": findings_stage.VERSION,
+}
+
+
+class Analysis:
+    """A scan with settings; each stage is computed when it is first asked for, and shared through a cache.
+
+    Parameters
+    ----------
+    scan : Scan, path or array-like
+        Anything but a Scan is opened first.
+    settings : Settings, optional
+        Defaults to the defaults.
+    cache : Cache, optional
+        Defaults to the one of the process.
+    **changes
+        Changes to the settings by short name (``rank``, ``threshold``, ``seed``) or by full name with two underscores
+        for the dot (``prepare__bin=2``).
+
+    Raises
+    ------
+    SettingError, DataError
+        Here and from every stage, in one line.
+    """
+
+    def __init__(self, scan: Any, settings: Settings | None = None, cache: Cache | None = None, **changes: Any) -> None:
+        self.scan = as_scan(scan)
+        self.settings = (settings or Settings.make()).replace(_full_names(changes))
+        self.cache = shared_cache if cache is None else cache
+
+    def replace(self, settings: Settings | Mapping[str, Any] | None = None, **changes: Any) -> Analysis:
+        """The same scan with other settings; what does not depend on the change is shared."""
+        base = settings if isinstance(settings, Settings) else self.settings.replace(settings or {})
+        return Analysis(self.scan, base, self.cache, **changes)
+
+    def key(self, stage: str) -> str:
+        """Identifies a stage's value: the data, the settings used so far and the versions of the code."""
+        parts: list[Any] = [self.scan.fingerprint]
+        for name in STAGES[: STAGES.index(stage) + 1]:
+            parts.append((name, _VERSIONS[name], [(n, self.settings.get(n)) for n in _USES[name]]))
+            if name == "factors":
+                parts.append("factorize.rank" in self.settings.explicit)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def ready(self, stage: str) -> bool:
+        """Whether a stage's value is in the cache."""
+        return self.key(stage) in self.cache
+
+    def peek(self, stage: str) -> Any | None:
+        """A stage's value if it is in the cache."""
+        return self.cache.get(self.key(stage))
+
+    def steps(self, stage: str = "findings") -> Steps[Any]:
+        """Compute a stage and what it needs, step by step; returns its value."""
+        key = self.key(stage)
+        value = self.cache.get(key)
+        if value is None:
+            needs = {}
+            for name in _NEEDS[stage]:
+                needs[name] = yield from self.steps(name)
+            started = time.perf_counter()
+            value = yield from _MAKE[stage](self, **needs)
+            self.cache.put(key, value)
+            self.cache.put(key + "/seconds", time.perf_counter() - started)
+        return value
+
+    def run(self, stage: str = "findings", report: Callable[[Progress], None] | None = None) -> Any:
+        """Compute a stage, handing progress to `report`; returns its value."""
+        return finish(self.steps(stage), report)
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """What is known of the microscope."""
+        return calibrate(self.scan, self.settings.calibration)
+
+    @cached_property
+    def survey(self) -> Survey:
+        """Statistics of the raw scan."""
+        return self.run("survey")  # type: ignore[no-any-return]
+
+    @cached_property
+    def look(self) -> Look:
+        """Bad pixels, direct beam and radii of the mask."""
+        return self.run("look")  # type: ignore[no-any-return]
+
+    @cached_property
+    def frames(self) -> Frames:
+        """The prepared matrix."""
+        return self.run("frames")  # type: ignore[no-any-return]
+
+    @cached_property
+    def factors(self) -> Factors:
+        """Maps and patterns."""
+        return self.run("factors")  # type: ignore[no-any-return]
+
+    @cached_property
+    def tree(self) -> Tree:
+        """Merges of the components."""
+        return self.run("tree")  # type: ignore[no-any-return]
+
+    @cached_property
+    def classes(self) -> Classes:
+        """Classes at the threshold."""
+        return self.run("classes")  # type: ignore[no-any-return]
+
+    @cached_property
+    def findings(self) -> Findings:
+        """What the classes say of the sample."""
+        return self.run("findings")  # type: ignore[no-any-return]
+
+    def seconds(self) -> dict[str, float]:
+        """Wall time of each stage when it was computed."""
+        took = {name: self.cache.get(self.key(name) + "/seconds") for name in STAGES}
+        return {name: value for name, value in took.items() if value is not None}
+
+    def result(self) -> Result:
+        """All products as one value, computed where need be."""
+        from stem4d_panel.results import provenance
+        from stem4d_panel.results.result import Result
+
+        findings, frames, factors = self.run("findings"), self.run("frames"), self.run("factors")
+        return Result(
+            name=self.scan.name,
+            axes=frames.axes,
+            centre=frames.centre,
+            mask=frames.mask,
+            mean_pattern=frames.mean,
+            factors=factors,
+            tree=self.run("tree"),
+            classes=self.run("classes"),
+            findings=findings,
+            settings=self.settings,
+            calibration=self.calibration.as_dict(),
+            source=provenance.describe_source(self.scan),
+            preparation=provenance.describe_preparation(frames),
+            warnings=(*self.scan.warnings, *frames.warnings, *factors.warnings),
+            seconds=self.seconds(),
+            provenance=provenance.describe_program(),
+        )
+
+    def save(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Save the result as one HDF5 file that HyperSpy and NeXus tools open.
+
+        Raises
+        ------
+        DataError
+            If the file exists and `overwrite` is not set, or it cannot be written.
+        """
+        from stem4d_panel.results.store import save_result
+
+        return save_result(self.result(), path, overwrite=overwrite)
+
+
+def as_scan(data: Any) -> Scan:
+    """A Scan from a Scan, a path, an array or a HyperSpy signal.
+
+    Raises
+    ------
+    DataError
+        If it is none of these, or cannot be opened.
+    """
+    if isinstance(data, Scan):
+        return data
+    if isinstance(data, (str, Path)):
+        from stem4d_panel.scan.readers import open_scan
+
+        return open_scan(data)
+    return Scan.from_array(data)
+
+
+def _full_names(changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.replace("__", "."): value for name, value in changes.items()}
+
+
+def _make_survey(analysis: Analysis) -> Steps[Survey]:
+    return (yield from survey_steps(analysis.scan))
+
+
+def _make_look(analysis: Analysis, survey: Survey) -> Steps[Look]:
+    return (yield from prepare_stage.look_steps(analysis.scan, survey, analysis.settings.prepare))
+
+
+def _make_frames(analysis: Analysis, look: Look) -> Steps[Frames]:
+    return (yield from prepare_stage.prepare_steps(analysis.scan, look, analysis.calibration, analysis.settings.prepare))
+
+
+def _make_factors(analysis: Analysis, frames: Frames) -> Steps[Factors]:
+    clamp = "factorize.rank" not in analysis.settings.explicit
+    return (yield from factors_stage.factorise_steps(frames, analysis.settings.factorize, clamp))
+
+
+def _make_tree(analysis: Analysis, frames: Frames, factors: Factors) -> Steps[Tree]:
+    return (yield from tree_stage.grow_steps(factors, frames.centre, analysis.settings.cluster))
+
+
+def _make_classes(analysis: Analysis, frames: Frames, factors: Factors, tree: Tree) -> Steps[Classes]:
+    yield Progress("cluster", 0, 1, "cut")
+    return classes_stage.classify(factors, tree, frames.centre, analysis.settings.cluster.threshold)
+
+
+def _make_findings(analysis: Analysis, frames: Frames, factors: Factors, classes: Classes) -> Steps[Findings]:
+    yield Progress("measure", 0, 1, "step")
+    return findings_stage.measure(factors, classes, frames.centre, analysis.settings.measure)
+
+
+_NEEDS: dict[str, tuple[str, ...]] = {
+    "survey": (),
+    "look": ("survey",),
+    "frames": ("look",),
+    "factors": ("frames",),
+    "tree": ("frames", "factors"),
+    "classes": ("frames", "factors", "tree"),
+    "findings": ("frames", "factors", "classes"),
+}
+_MAKE: dict[str, Callable[..., Steps[Any]]] = {
+    "survey": _make_survey,
+    "look": _make_look,
+    "frames": _make_frames,
+    "factors": _make_factors,
+    "tree": _make_tree,
+    "classes": _make_classes,
+    "findings": _make_findings,
+}

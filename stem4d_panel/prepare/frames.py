@@ -1,0 +1,103 @@
+"""Frames: the prepared matrix and all that is needed to fold factors back into maps and patterns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stem4d_panel.prepare.centre import Descan
+from stem4d_panel.prepare.hotpixels import BadPixels
+from stem4d_panel.prepare.survey import Survey
+from stem4d_panel.scan.calibration import Calibration
+from stem4d_panel.scan.scan import Axis
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What is known before any frame is made: the survey, bad pixels, descan, and the masks' radii in detector pixels."""
+
+    survey: Survey
+    bad: BadPixels
+    descan: Descan
+    mean: np.ndarray
+    inner: float
+    outer: float
+    beam_radius: float | None
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """The prepared scan.
+
+    Attributes
+    ----------
+    matrix : ndarray, shape (positions kept, pixels kept), float32
+        Counts divided by ``row_scale`` and ``column_scale``; never negative.
+    row_scale, column_scale : ndarray, float32
+        Noise scaling; ones where there is none.
+    positions : ndarray, shape (y, x), bool
+        Positions that are rows of the matrix; those without a count are not.
+    mask : ndarray, shape (ky, kx), bool
+        Binned pixels that are columns of the matrix; those left out are absent from it.
+    axes : tuple of Axis
+        y, x, ky, kx, the last two binned with their zero at the centre.
+    centre : tuple of float
+        Direct beam (ky, kx) in binned pixels.
+    smooth : float
+        Standard deviation of the scan smoothing, px.
+    bin : int
+        Detector pixels summed along each axis.
+    is_counts : bool
+        Whether the matrix still holds counts (no smoothing, scaling or normalisation).
+    linear : bool
+        Whether preparing was linear in the counts (no square root).
+    mean : ndarray, shape (ky, kx), float32
+        Mean aligned and binned pattern, zero where masked.
+    warnings : tuple of str
+        What was masked, clipped, guessed.
+    """
+
+    matrix: np.ndarray
+    row_scale: np.ndarray
+    column_scale: np.ndarray
+    positions: np.ndarray
+    mask: np.ndarray
+    axes: tuple[Axis, Axis, Axis, Axis]
+    centre: tuple[float, float]
+    smooth: float
+    bin: int
+    is_counts: bool
+    linear: bool
+    mean: np.ndarray
+    look: Look
+    calibration: Calibration
+    warnings: tuple[str, ...]
+
+    @property
+    def scan_shape(self) -> tuple[int, int]:
+        """Sizes (y, x)."""
+        return self.positions.shape  # type: ignore[return-value]
+
+    @property
+    def detector_shape(self) -> tuple[int, int]:
+        """Binned sizes (ky, kx)."""
+        return self.mask.shape  # type: ignore[return-value]
+
+    @property
+    def largest_rank(self) -> int:
+        """The largest rank the matrix allows."""
+        return min(self.matrix.shape)
+
+    def fold_maps(self, W: np.ndarray) -> np.ndarray:
+        """Coefficients (positions kept, k) as maps (k, y, x), noise scaling undone."""
+        maps = np.zeros((W.shape[1], *self.scan_shape), np.float32)
+        maps[:, self.positions] = (W * self.row_scale[:, None]).T
+        return maps
+
+    def fold_patterns(self, H: np.ndarray) -> np.ndarray:
+        """Components (k, pixels kept) as patterns (k, ky, kx), noise scaling undone, zero where masked."""
+        patterns = np.zeros((H.shape[0], *self.detector_shape), np.float32)
+        patterns[:, self.mask] = H * self.column_scale
+        return patterns

@@ -1,0 +1,292 @@
+"""The result file: one HDF5 file that HyperSpy, NeXus tools and h5py all open, each array stored once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from stem4d_panel.cluster.classes import Classes
+from stem4d_panel.cluster.tree import Tree
+from stem4d_panel.errors import DataError, SettingError
+from stem4d_panel.factorize.factors import Factors
+from stem4d_panel.measure.findings import ClassFinding, Findings
+from stem4d_panel.results.result import Result
+from stem4d_panel.runtime.files import replacing
+from stem4d_panel.scan.scan import Axis
+from stem4d_panel.settings import GROUPS, Settings
+
+LAYOUT = 1
+
+# name -> axes; everything under /entry
+_ARRAYS: dict[str, tuple[str, ...]] = {
+    "maps": ("k", "y", "x"),
+    "patterns": ("k", "ky", "kx"),
+    "mask": ("ky", "kx"),
+    "mean_pattern": ("ky", "kx"),
+    "labels": ("k",),
+    "rotations": ("k",),
+    "shifts": ("k", "dydx"),
+    "merges": ("merge", "column"),
+    "distances": ("k", "k_other"),
+    "pair_rotations": ("k", "k_other"),
+    "anisotropy": ("k",),
+    "class_maps": ("c", "y", "x"),
+    "class_patterns": ("c", "ky", "kx"),
+    "class_located": ("c", "y", "x"),
+    "orientation": ("y", "x"),
+    "position_labels": ("y", "x"),
+    "error_curve": ("iteration",),
+}
+_UNITS = {"rotations": "degree", "pair_rotations": "degree", "orientation": "degree", "shifts": "px"}
+_SIGNALS = {  # title in HyperSpy -> array, signal axes last
+    "maps": "maps",
+    "patterns": "patterns",
+    "class maps": "class_maps",
+    "class patterns": "class_patterns",
+    "orientation": "orientation",
+}
+MERGE_COLUMNS = ("first", "second", "height", "size", "rotation", "dy", "dx")
+
+
+def _arrays(result: Result) -> dict[str, np.ndarray]:
+    factors, tree, classes, findings = result.factors, result.tree, result.classes, result.findings
+    return {
+        "maps": factors.maps,
+        "patterns": factors.patterns,
+        "mask": result.mask,
+        "mean_pattern": result.mean_pattern,
+        "labels": classes.labels,
+        "rotations": classes.rotations,
+        "shifts": classes.shifts,
+        "merges": tree.merges,
+        "distances": tree.distances,
+        "pair_rotations": tree.rotations,
+        "anisotropy": tree.anisotropy,
+        "class_maps": classes.maps,
+        "class_patterns": classes.patterns,
+        "class_located": classes.located,
+        "orientation": findings.orientation,
+        "position_labels": findings.position_labels,
+        "error_curve": factors.error_curve,
+    }
+
+
+def _axes(result: Result) -> dict[str, Axis]:
+    return {axis.name: axis for axis in result.axes}
+
+
+def save_result(result: Result, path: str | Path, overwrite: bool = False) -> Path:
+    """Write a result.
+
+    Raises
+    ------
+    DataError
+        If the file exists and `overwrite` is not set, or it cannot be written.
+    """
+    path = Path(path)
+    with replacing(path, overwrite) as part, h5py.File(part, "w") as f:
+        f.attrs.update(
+            file_format="HyperSpy",
+            file_format_version="3.3",
+            NX_class="NXroot",
+            default="entry",
+            creator="stem4d_panel",
+            creator_version=str(result.provenance.get("version", "")),
+            file_time=str(result.provenance.get("created_utc", "")),
+            stem4d_layout=LAYOUT,
+        )
+        _write_entry(f, result)
+        _write_experiments(f, result)
+    return path
+
+
+def _write_entry(f: h5py.File, result: Result) -> None:
+    entry = f.create_group("entry")
+    entry.attrs.update(NX_class="NXentry", default="class_maps")
+    entry["title"] = result.name
+    for name, values in _arrays(result).items():
+        group = entry.create_group(name)
+        axes = [a if size else "." for a, size in zip(_ARRAYS[name], values.shape, strict=True)]
+        group.attrs.update(NX_class="NXdata", signal="data", axes=axes)
+        stored = values.astype(np.uint8) if values.dtype == bool else values
+        options: dict[str, Any] = {"compression": "gzip", "shuffle": True, "fletcher32": True} if stored.size > 256 else {}
+        data = group.create_dataset("data", data=stored, **options)
+        data.attrs["long_name"] = name.replace("_", " ")
+        if name in _UNITS:
+            data.attrs["units"] = _UNITS[name]
+        if values.ndim >= 2 and _ARRAYS[name][-1] in ("x", "kx"):
+            group.attrs["interpretation"] = data.attrs["interpretation"] = "image"
+        for i, axis in enumerate(_ARRAYS[name]):
+            if axes[i] != ".":
+                group.attrs[f"{axis}_indices"] = i
+                _write_axis(group, axis, values.shape[i], _axes(result).get(axis))
+    entry["merges/kind"] = np.array(result.tree.kind, dtype=h5py.string_dtype())
+    entry["merges/columns"] = np.array(MERGE_COLUMNS, dtype=h5py.string_dtype())
+    _write_processes(entry, result)
+
+
+def _write_axis(group: h5py.Group, name: str, size: int, axis: Axis | None) -> None:
+    values = np.arange(size) if axis is None else axis.offset + axis.scale * np.arange(size)
+    group[name] = values
+    if axis is not None:
+        group[name].attrs["units"] = axis.units
+
+
+def _write_processes(entry: h5py.Group, result: Result) -> None:
+    recipe = result.settings.as_dict()
+    text = json.dumps(recipe, sort_keys=True)
+    outcome = {
+        "calibration": {"calibration": dict(result.calibration), "source": dict(result.source)},
+        "prepare": {"preparation": dict(result.preparation), "warnings": list(result.warnings)},
+        "factorize": {
+            "rank": result.factors.rank,
+            "relative_error": result.factors.relative_error,
+            "iterations": result.factors.iterations,
+            "converged": result.factors.converged,
+            "warnings": list(result.factors.warnings),
+        },
+        "cluster": {"threshold": result.classes.threshold, "suggested": result.classes.suggested},
+        "measure": {"classes": [asdict(c) for c in result.findings.classes]},
+    }
+    for i, stage in enumerate(GROUPS, start=1):
+        process = entry.create_group(f"process_{i}")
+        process.attrs["NX_class"] = "NXprocess"
+        process["program"] = "stem4d_panel"
+        process["version"] = str(result.provenance.get("version", ""))
+        process["date"] = str(result.provenance.get("created_utc", ""))
+        process["sequence_index"] = i
+        note = process.create_group("note")
+        note.attrs["NX_class"] = "NXnote"
+        note["type"] = "application/json"
+        note["description"] = stage
+        settings = {n: v for n, v in recipe.items() if n.startswith(stage + ".")}
+        note["data"] = json.dumps({"settings": settings, **outcome[stage]}, sort_keys=True)
+    provenance = entry.create_group("provenance")
+    provenance.attrs["NX_class"] = "NXcollection"
+    provenance["recipe_json"] = text
+    provenance["recipe_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    provenance["explicit_json"] = json.dumps(sorted(result.settings.explicit))
+    provenance["program_json"] = json.dumps({**result.provenance, "seconds": dict(result.seconds)}, sort_keys=True)
+    provenance["centre"] = np.array(result.centre)
+    provenance["axes_json"] = json.dumps([asdict(a) for a in result.axes])
+
+
+def _write_experiments(f: h5py.File, result: Result) -> None:
+    """The same arrays as HyperSpy signals, by hard links."""
+    known = _axes(result)
+    for title, name in _SIGNALS.items():
+        data = f[f"entry/{name}/data"]
+        group = f.create_group(f"Experiments/{title}")
+        group.attrs.update(package="hyperspy", package_version="2.0")
+        group["data"] = data
+        for i, (axis, size) in enumerate(zip(_ARRAYS[name], data.shape, strict=True)):
+            found = known.get(axis, Axis(axis, size, units=""))
+            group.create_group(f"axis-{i}").attrs.update(
+                _type="UniformDataAxis",
+                name={"k": "component", "c": "class"}.get(axis, axis),
+                scale=float(found.scale),
+                offset=float(found.offset),
+                size=size,
+                units=found.units,
+                navigate=axis in "kc",
+                is_binned=False,
+            )
+        group.create_group("metadata/General").attrs["title"] = title
+        group.create_group("metadata/Signal").attrs["signal_type"] = ""
+        for empty in ("original_metadata", "learning_results"):
+            group.create_group(empty)
+
+
+def is_result(path: str | Path) -> bool:
+    """Whether a file is a result of this program."""
+    try:
+        with h5py.File(path, "r") as f:
+            return "stem4d_layout" in f.attrs
+    except OSError:
+        return False
+
+
+def load_result(path: str | Path) -> Result:
+    """Read a result.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, no result, or of a newer layout.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path.name}: no such file")
+    try:
+        with h5py.File(path, "r") as f:
+            if "stem4d_layout" not in f.attrs:
+                raise DataError(f"{path.name}: is not a result of stem4d_panel")
+            layout = int(f.attrs["stem4d_layout"])
+            if layout > LAYOUT:
+                raise DataError(f"{path.name}: has layout {layout}, this version reads up to {LAYOUT}; update stem4d_panel")
+            return _read(f["entry"], path.name)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, (DataError, SettingError)):
+            raise
+        raise DataError(f"{path.name}: is damaged or not a result: {str(error).splitlines()[0][:200]}") from error
+
+
+def _read(entry: h5py.Group, name: str) -> Result:
+    text = entry["provenance/recipe_json"].asstr()[()]
+    if hashlib.sha256(text.encode()).hexdigest() != entry["provenance/recipe_sha256"].asstr()[()]:
+        raise DataError(f"{name}: its settings do not fit their checksum")
+    recipe = json.loads(text)
+    settings = Settings.make(recipe)
+    settings = Settings(
+        **{g: getattr(settings, g) for g in GROUPS},
+        explicit=frozenset(json.loads(entry["provenance/explicit_json"].asstr()[()])),
+    )
+    a = {key: entry[f"{key}/data"][()] for key in _ARRAYS}
+    notes = {}
+    for i, stage in enumerate(GROUPS, start=1):
+        notes[stage] = json.loads(entry[f"process_{i}/note/data"].asstr()[()])
+    program: Mapping[str, Any] = json.loads(entry["provenance/program_json"].asstr()[()])
+    mask = a["mask"].astype(bool)
+    fit, cut = notes["factorize"], notes["cluster"]
+    factors = Factors(
+        a["maps"], a["patterns"], mask, fit["relative_error"], a["error_curve"], fit["iterations"], fit["converged"], tuple(fit["warnings"])
+    )
+    kind = tuple(entry["merges/kind"].asstr()[()])
+    tree = Tree(a["merges"].reshape(-1, len(MERGE_COLUMNS)), kind, a["distances"], a["pair_rotations"], a["anisotropy"])
+    classes = Classes(
+        cut["threshold"],
+        cut["suggested"],
+        a["labels"],
+        a["rotations"],
+        a["shifts"],
+        a["class_patterns"],
+        a["class_maps"],
+        a["class_located"],
+    )
+    found = tuple(ClassFinding(**{**c, "members": tuple(c["members"])}) for c in notes["measure"]["classes"])
+    cy, cx = entry["provenance/centre"][()]
+    return Result(
+        name=entry["title"].asstr()[()],
+        axes=tuple(Axis(**axis) for axis in json.loads(entry["provenance/axes_json"].asstr()[()])),  # type: ignore[arg-type]
+        centre=(float(cy), float(cx)),
+        mask=mask,
+        mean_pattern=a["mean_pattern"],
+        factors=factors,
+        tree=tree,
+        classes=classes,
+        findings=Findings(found, a["position_labels"], a["orientation"]),
+        settings=settings,
+        calibration=notes["calibration"]["calibration"],
+        source=notes["calibration"]["source"],
+        preparation=notes["prepare"]["preparation"],
+        warnings=tuple(notes["prepare"]["warnings"]),
+        seconds=program.get("seconds", {}),
+        provenance={k: v for k, v in program.items() if k != "seconds"},
+    )

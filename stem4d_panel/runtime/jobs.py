@@ -1,0 +1,146 @@
+"""One compute thread for the process: it steps the jobs of all sessions in turn, and can cancel any between two steps."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Literal
+
+from stem4d_panel.errors import Cancelled
+from stem4d_panel.runtime.progress import Progress, Steps
+
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
+SLICE = 0.05  # seconds a job is stepped before the next one has its turn
+
+
+class Job:
+    """Work that was asked for under a key; several may wait for it.
+
+    Listeners are called in the compute thread with the job, after a change of state and at most ten times a second with
+    new progress; they must return quickly.
+    """
+
+    def __init__(self, key: str, make: Callable[[], Steps[Any]]) -> None:
+        self.key = key
+        self.state: State = "waiting"
+        self.progress: Progress | None = None
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self._make = make
+        self._steps: Steps[Any] | None = None
+        self._listeners: list[Callable[[Job], None]] = []
+        self._told = 0.0
+        self._ended = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> Any:
+        """The result, once there.
+
+        Raises
+        ------
+        TimeoutError, Cancelled
+            Or whatever ended the job.
+        """
+        if not self._ended.wait(timeout):
+            raise TimeoutError(f"{self.key}: not done after {timeout} s")
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+    def _tell(self, force: bool = True) -> None:
+        now = time.monotonic()
+        if force or now - self._told > 0.1:
+            self._told = now
+            for listener in list(self._listeners):
+                listener(self)
+
+    def _end(self, state: State, result: Any = None, error: BaseException | None = None) -> None:
+        self.state, self.result, self.error = state, result, error
+        self._steps = None
+        self._ended.set()
+        self._tell()
+
+    def _step(self) -> bool:
+        """Run for one slice of time; whether there is more to do."""
+        until = time.monotonic() + SLICE
+        try:
+            if self._steps is None:
+                self._steps, self.state = self._make(), "running"
+                self._tell()
+            while time.monotonic() < until:
+                self.progress = next(self._steps)
+                self._tell(force=False)
+        except StopIteration as end:
+            self._end("done", end.value)
+            return False
+        except BaseException as error:  # whatever a job raises belongs to those who asked for it
+            self._end("failed", error=error)
+            return False
+        return True
+
+
+class Compute:
+    """The compute thread and its queue."""
+
+    def __init__(self) -> None:
+        self._jobs: deque[Job] = deque()
+        self._wanted: dict[Job, int] = {}
+        self._change = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def submit(self, key: str, make: Callable[[], Steps[Any]], listener: Callable[[Job], None] | None = None) -> Job:
+        """Ask for work; if the same key waits or runs already, that job is shared."""
+        with self._change:
+            job = next((j for j in self._jobs if j.key == key and not j._ended.is_set()), None)
+            if job is None:
+                job = Job(key, make)
+                self._jobs.append(job)
+            self._wanted[job] = self._wanted.get(job, 0) + 1
+            if listener is not None:
+                job._listeners.append(listener)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="stem4d-compute", daemon=True)
+                self._thread.start()
+            self._change.notify()
+        return job
+
+    def release(self, job: Job, listener: Callable[[Job], None] | None = None) -> None:
+        """Let go of a job; it is cancelled before its next step when nobody else wants it."""
+        with self._change:
+            if listener in job._listeners:
+                job._listeners.remove(listener)
+            if job in self._wanted:
+                self._wanted[job] -= 1
+            self._change.notify()
+
+    def cancel(self, job: Job) -> None:
+        """Let go of a job but stay to hear that it has ended."""
+        self.release(job)
+
+    def ahead_of(self, job: Job) -> int:
+        """Jobs that stand before this one in the queue."""
+        with self._change:
+            return self._jobs.index(job) if job in self._jobs else 0
+
+    def _run(self) -> None:
+        while True:
+            with self._change:
+                while not self._jobs:
+                    self._change.wait()
+                job = self._jobs[0]
+                dropped = self._wanted.get(job, 0) <= 0
+            if dropped:
+                if job._steps is not None:
+                    job._steps.close()
+                job._end("cancelled", error=Cancelled("cancelled"))
+            more = not dropped and job._step()
+            with self._change:
+                self._jobs.remove(job)
+                if more:
+                    self._jobs.append(job)
+                else:
+                    self._wanted.pop(job, None)
+
+
+compute = Compute()
