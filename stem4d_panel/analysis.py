@@ -38,10 +38,23 @@ _USES: dict[str, tuple[str, ...]] = {
     "survey": (),
     "look": tuple(
         f"prepare.{n}"
-        for n in ("nonfinite", "negative", "hot_pixels", "hot_ratio", "centre", "centre_ky", "centre_kx", "mask_inner", "mask_outer")
+        for n in (
+            "nonfinite",
+            "negative",
+            "hot_pixels",
+            "hot_ratio",
+            "centre",
+            "centre_ky",
+            "centre_kx",
+            "mask_inner",
+            "mask_outer",
+        )
     ),
     "frames": (
-        *(f"calibration.{n}" for n in ("scan_step", "detector_step", "detector_units", "voltage", "convergence", "probe_size")),
+        *(
+            f"calibration.{n}"
+            for n in ("scan_step", "detector_step", "detector_units", "voltage", "convergence", "probe_size")
+        ),
         *(f"prepare.{n}" for n in ("bin", "smooth", "normalise", "noise")),
     ),
     "factors": tuple(f"factorize.{n}" for n in ("rank", "start", "max_iter", "tol", "seed")),
@@ -239,7 +252,9 @@ def _make_look(analysis: Analysis, survey: Survey) -> Steps[Look]:
 
 
 def _make_frames(analysis: Analysis, look: Look) -> Steps[Frames]:
-    return (yield from prepare_stage.prepare_steps(analysis.scan, look, analysis.calibration, analysis.settings.prepare))
+    return (
+        yield from prepare_stage.prepare_steps(analysis.scan, look, analysis.calibration, analysis.settings.prepare)
+    )
 
 
 def _make_factors(analysis: Analysis, frames: Frames) -> Steps[Factors]:

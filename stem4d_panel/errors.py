@@ -15,5 +15,5 @@ class SettingError(Stem4dError, ValueError):
     """A parameter was refused; the message starts with its full name, such as ``prepare.bin``."""
 
 
-class Cancelled(Stem4dError):
+class Cancelled(Stem4dError):  # noqa: N818 - an ending, not an error
     """The work was cancelled before it ended."""

@@ -1,1 +1,1 @@
-""""""
+"""From components to a tree of similar ones, and to classes."""

@@ -8,11 +8,9 @@ import numpy as np
 
 from stem4d_panel.cluster.polar import rotate_pattern
 from stem4d_panel.cluster.shift import shifted
+from stem4d_panel.cluster.thresholds import SUGGESTED
 from stem4d_panel.cluster.tree import Tree
 from stem4d_panel.factorize.factors import Factors
-
-SUGGESTED = 0.25
-SUGGESTED_REASON = "a pseudo-distance of 0.25 separated the classes of every simulated scan it was tried on; no noise model stands behind it yet"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +63,7 @@ def cut(tree: Tree, threshold: float) -> list[int]:
     for i, row in enumerate(tree.merges):
         highest[tree.size + i] = max(row[2], highest[int(row[0])], highest[int(row[1])])
     roots = []
-    below = set()
+    below: set[int] = set()
     for i in reversed(range(2 * tree.size - 1)):
         if i in below or highest[i] <= threshold:
             if i not in below:
@@ -111,9 +109,13 @@ def classify(factors: Factors, tree: Tree, centre: tuple[float, float], threshol
             angle, shift = placed[root][i]
             labels[i], rotations[i], shifts[i] = label, (angle - angle0) % 360, shift - shift0
             turn = -rotations[i]
-            pattern += totals[i] * (rotate_pattern(factors.patterns[i], factors.mask, centre, turn) if turn else factors.patterns[i])
+            pattern += totals[i] * (
+                rotate_pattern(factors.patterns[i], factors.mask, centre, turn) if turn else factors.patterns[i]
+            )
             mean_map += shifted(factors.maps[i], (-shifts[i, 0], -shifts[i, 1])) if shifts[i].any() else factors.maps[i]
         patterns.append(pattern / max(float(pattern.sum()), 1e-30))
         maps.append(mean_map / len(members))
         located.append(factors.maps[members].sum(axis=0))
-    return Classes(at, threshold is None, labels, rotations, shifts, np.stack(patterns), np.stack(maps), np.stack(located))
+    return Classes(
+        at, threshold is None, labels, rotations, shifts, np.stack(patterns), np.stack(maps), np.stack(located)
+    )

@@ -110,7 +110,7 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """W H for weights W, shape (n_samples, n_features)."""
         check_is_fitted(self)
-        return np.asarray(X) @ self.components_
+        return np.asarray(np.asarray(X) @ self.components_)
 
     @property
     def _n_features_out(self) -> int:

@@ -83,9 +83,7 @@ def fold_of(spectrum: np.ndarray, angles: int) -> int:
     return 1
 
 
-def measure(
-    factors: Factors, classes: Classes, centre: tuple[float, float], settings: MeasureSettings
-) -> Findings:
+def measure(factors: Factors, classes: Classes, centre: tuple[float, float], settings: MeasureSettings) -> Findings:
     """Assign positions and orientations, and put each class into numbers.
 
     A position belongs to the crystalline class whose located map is highest there in parts of its own maximum, if it

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stem4d_panel.errors import DataError
-from stem4d_panel.scan.truth import Truth
+
+if TYPE_CHECKING:
+    from stem4d_panel.scan.truth import Truth
 
 PROBE_SIGMA = 0.45  # nm
 BELONGS = 0.4  # correlation above which a component belongs to a crystal
@@ -199,7 +202,7 @@ def _centred(stack: NDArray[np.floating]) -> Doubles:
 
 
 def _assign(corr: Doubles) -> dict[int, int]:
-    """The component of each crystal, one to one, with the largest sum of correlations."""
+    """Choose a component for each crystal, one to one, with the largest sum of correlations."""
     from scipy.optimize import linear_sum_assignment
 
     components, crystals = linear_sum_assignment(corr, maximize=True)

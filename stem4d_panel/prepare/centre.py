@@ -91,8 +91,8 @@ def _window_mean(frames: np.ndarray, centres: np.ndarray, radius: float) -> tupl
 
 
 def _design(shape: tuple[int, int], terms: int) -> np.ndarray:
-    y, x = np.meshgrid(np.linspace(-1, 1, shape[0]), np.linspace(-1, 1, shape[1]), indexing="ij")
-    y, x = y.ravel(), x.ravel()
+    rows, columns = np.meshgrid(np.linspace(-1, 1, shape[0]), np.linspace(-1, 1, shape[1]), indexing="ij")
+    y, x = rows.ravel(), columns.ravel()
     return np.stack([np.ones_like(y), y, x, y * y, x * y, x * x], axis=1)[:, :terms]
 
 

@@ -32,10 +32,14 @@ def _checked(scan: Scan, survey: Survey, settings: PrepareSettings) -> list[str]
         notes.append(f"{where}; {int(survey.nonfinite.sum())} detector pixels left out")
     if survey.n_negative:
         if settings.negative == "refuse":
-            raise DataError(f"{scan.name}: {survey.n_negative} values are below zero; prepare.negative=clip sets them to zero")
+            raise DataError(
+                f"{scan.name}: {survey.n_negative} values are below zero; prepare.negative=clip sets them to zero"
+            )
         notes.append(f"{survey.n_negative} values below zero set to zero")
     if survey.n_saturated:
-        notes.append(f"{survey.n_saturated} values at the top of {scan.dtype}: probably clipped by the detector or the file")
+        notes.append(
+            f"{survey.n_saturated} values at the top of {scan.dtype}: probably clipped by the detector or the file"
+        )
     if not survey.total.max() > 0:
         raise DataError(f"{scan.name}: holds no counts")
     return notes
@@ -82,20 +86,26 @@ def look_steps(scan: Scan, survey: Survey, settings: PrepareSettings) -> Steps[L
         if value is not None and value > size - 1:
             raise SettingError(f"prepare.{name}: {value:g} lies outside the detector, whose last pixel is {size - 1}")
     beam = find_beam(mean)
-    given = settings.centre_ky is not None and settings.centre_kx is not None
-    if beam is None or given:
-        middle = ((shape[0] - 1) / 2, (shape[1] - 1) / 2)
-        centre = (settings.centre_ky, settings.centre_kx) if given else middle
-        if not given:
-            warnings.append("no direct beam found: the middle of the detector was taken as centre; prepare.centre_ky and centre_kx set it")
-    if given and beam is not None:
-        beam = Beam(centre, beam.radius)
+    stated = (settings.centre_ky, settings.centre_kx)
+    given = stated != (None, None)
+
+    def or_stated(found: tuple[float, float]) -> tuple[float, float]:
+        return (found[0] if stated[0] is None else stated[0], found[1] if stated[1] is None else stated[1])
+
     if beam is None:
+        if None in stated:
+            warnings.append(
+                "no direct beam found: the middle of the detector was taken as centre; prepare.centre_ky and centre_kx set it"
+            )
+        centre = or_stated(((shape[0] - 1) / 2, (shape[1] - 1) / 2))
         flat = np.broadcast_to(np.array(centre, np.float32)[:, None, None], (2, *scan.scan_shape))
         descan = Descan(np.full(flat.shape, np.nan, np.float32), flat, centre, float("nan"), float("nan"))
     else:
-        descan = yield from descan_steps(scan, beam, bad.all, "off" if given and settings.centre == "constant" else settings.centre)
+        if given:
+            beam = Beam(or_stated(beam.centre), beam.radius)
+        descan = yield from descan_steps(scan, beam, bad.all, settings.centre)
         if given:  # the user's word is the mean centre; the fit gives only the movement about it
+            centre = or_stated(descan.centre)
             move = np.array(centre) - np.array(descan.centre)
             fitted = (descan.fitted + move[:, None, None]).astype(np.float32)
             descan = replace(descan, fitted=fitted, centre=centre)
@@ -153,13 +163,15 @@ def smooth_over_scan(cube: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian filter over the scan of an array (y, x, pixels), as two matrix products."""
     ny, nx, m = cube.shape
     out = (_smoothing(ny, sigma) @ cube.reshape(ny, nx * m)).reshape(ny, nx, m)
-    return np.matmul(_smoothing(nx, sigma), out)
+    return np.asarray(np.matmul(_smoothing(nx, sigma), out))
 
 
 def _pixel_mask(look: Look, scan: Scan, factor: int, shifts: np.ndarray, settings: PrepareSettings) -> np.ndarray:
     """Binned pixels to keep."""
     shape = scan.detector_shape
-    centres = [(np.arange(n // factor) * factor + (factor - 1) / 2 - c) for n, c in zip(shape, look.descan.centre, strict=True)]
+    centres = [
+        (np.arange(n // factor) * factor + (factor - 1) / 2 - c) for n, c in zip(shape, look.descan.centre, strict=True)
+    ]
     radius = np.hypot(centres[0][:, None], centres[1][None, :])
     keep = (radius >= look.inner) & (radius <= look.outer) & covered(shape, shifts, factor)
     out = look.survey.nonfinite | (look.bad.mask(shape) if settings.hot_pixels == "mask" else False)
@@ -186,7 +198,9 @@ def prepare_steps(scan: Scan, look: Look, calibration: Calibration, settings: Pr
     shifts = np.ascontiguousarray(shifts if settings.centre != "off" else np.zeros_like(shifts), np.float32)
     mask = _pixel_mask(look, scan, factor, shifts, settings)
     if not mask.any():
-        raise SettingError(f"prepare.mask_inner: {look.inner:g} px and prepare.mask_outer {look.outer:g} px leave no pixel of the detector")
+        raise SettingError(
+            f"prepare.mask_inner: {look.inner:g} px and prepare.mask_outer {look.outer:g} px leave no pixel of the detector"
+        )
     shape = mask.shape
     cube = np.empty((ny, nx, int(mask.sum())), np.float32)
     binned_mean = np.zeros(shape)
@@ -260,12 +274,13 @@ def _frames(
         np.sqrt(matrix, out=matrix)
         warnings.append("square root of the data: maps and patterns are not additive")
     middle = tuple((c - (factor - 1) / 2) / factor for c in look.descan.centre)
-    axes = scan.axes[:2] + tuple(
-        replace(Axis(a.name, n), scale=q.value * factor, offset=-q.value * factor * c, units=q.unit, origin=q.origin)
-        for a, n, q, c in zip(scan.axes[2:], mask.shape, calibration.detector_step, middle, strict=True)
+    steps = [(q.value or 1.0) * factor for q in calibration.detector_step]
+    ky, kx = (
+        Axis(a.name, n, scale=step, offset=-step * c, units=q.unit, origin=q.origin)
+        for a, n, q, step, c in zip(scan.axes[2:], mask.shape, calibration.detector_step, steps, middle, strict=True)
     )
     y, x = (
-        replace(a, scale=q.value, units=q.unit, origin=q.origin, offset=a.offset if q.origin != "user" else 0.0)
+        replace(a, scale=q.value or 1.0, units=q.unit, origin=q.origin, offset=a.offset if q.origin != "user" else 0.0)
         for a, q in zip(scan.axes[:2], calibration.scan_step, strict=True)
     )
     plain = sigma == 0 and settings.noise == "off" and settings.normalise == "off"
@@ -275,7 +290,7 @@ def _frames(
         column_scale=column_scale,
         positions=row_ok.reshape(scan.scan_shape),
         mask=mask,
-        axes=(y, x, *axes[2:]),  # type: ignore[arg-type]
+        axes=(y, x, ky, kx),
         centre=(middle[0], middle[1]),
         smooth=sigma,
         bin=factor,

@@ -78,17 +78,17 @@ class Frames:
     @property
     def scan_shape(self) -> tuple[int, int]:
         """Sizes (y, x)."""
-        return self.positions.shape  # type: ignore[return-value]
+        return self.positions.shape
 
     @property
     def detector_shape(self) -> tuple[int, int]:
         """Binned sizes (ky, kx)."""
-        return self.mask.shape  # type: ignore[return-value]
+        return self.mask.shape
 
     @property
     def largest_rank(self) -> int:
         """The largest rank the matrix allows."""
-        return min(self.matrix.shape)
+        return int(min(self.matrix.shape))
 
     def fold_maps(self, W: np.ndarray) -> np.ndarray:
         """Coefficients (positions kept, k) as maps (k, y, x), noise scaling undone."""

@@ -63,7 +63,7 @@ def find_bad_pixels(mean: np.ndarray, positions: int, ratio: float) -> BadPixels
 
 
 def _beyond(high: np.ndarray, low: np.ndarray, ratio: float, positions: int) -> np.ndarray:
-    low = np.maximum(low, 0)
+    high, low = np.maximum(high, 0), np.maximum(low, 0)
     return np.asarray(high > ratio * low + 5 * np.sqrt((high + low) / positions) + 5 / positions)
 
 

@@ -1,1 +1,1 @@
-""""""
+"""Results: saved, loaded, and how they came about."""

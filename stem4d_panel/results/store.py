@@ -116,7 +116,9 @@ def _write_entry(f: h5py.File, result: Result) -> None:
         axes = [a if size else "." for a, size in zip(_ARRAYS[name], values.shape, strict=True)]
         group.attrs.update(NX_class="NXdata", signal="data", axes=axes)
         stored = values.astype(np.uint8) if values.dtype == bool else values
-        options: dict[str, Any] = {"compression": "gzip", "shuffle": True, "fletcher32": True} if stored.size > 256 else {}
+        options: dict[str, Any] = (
+            {"compression": "gzip", "shuffle": True, "fletcher32": True} if stored.size > 256 else {}
+        )
         data = group.create_dataset("data", data=stored, **options)
         data.attrs["long_name"] = name.replace("_", " ")
         if name in _UNITS:
@@ -142,7 +144,7 @@ def _write_axis(group: h5py.Group, name: str, size: int, axis: Axis | None) -> N
 def _write_processes(entry: h5py.Group, result: Result) -> None:
     recipe = result.settings.as_dict()
     text = json.dumps(recipe, sort_keys=True)
-    outcome = {
+    outcome: dict[str, dict[str, Any]] = {
         "calibration": {"calibration": dict(result.calibration), "source": dict(result.source)},
         "prepare": {"preparation": dict(result.preparation), "warnings": list(result.warnings)},
         "factorize": {
@@ -230,7 +232,9 @@ def load_result(path: str | Path) -> Result:
                 raise DataError(f"{path.name}: is not a result of stem4d_panel")
             layout = int(f.attrs["stem4d_layout"])
             if layout > LAYOUT:
-                raise DataError(f"{path.name}: has layout {layout}, this version reads up to {LAYOUT}; update stem4d_panel")
+                raise DataError(
+                    f"{path.name}: has layout {layout}, this version reads up to {LAYOUT}; update stem4d_panel"
+                )
             return _read(f["entry"], path.name)
     except (OSError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, (DataError, SettingError)):
@@ -256,7 +260,14 @@ def _read(entry: h5py.Group, name: str) -> Result:
     mask = a["mask"].astype(bool)
     fit, cut = notes["factorize"], notes["cluster"]
     factors = Factors(
-        a["maps"], a["patterns"], mask, fit["relative_error"], a["error_curve"], fit["iterations"], fit["converged"], tuple(fit["warnings"])
+        a["maps"],
+        a["patterns"],
+        mask,
+        fit["relative_error"],
+        a["error_curve"],
+        fit["iterations"],
+        fit["converged"],
+        tuple(fit["warnings"]),
     )
     kind = tuple(entry["merges/kind"].asstr()[()])
     tree = Tree(a["merges"].reshape(-1, len(MERGE_COLUMNS)), kind, a["distances"], a["pair_rotations"], a["anisotropy"])

@@ -1,1 +1,1 @@
-""""""
+"""What computing needs beside algorithms: cache, jobs, progress, threads, safe files."""

@@ -19,7 +19,13 @@ T = TypeVar("T")
 def thread_count() -> int:
     """Threads to use: ``STEM4D_THREADS``, or the processors this process may run on."""
     asked = os.environ.get("STEM4D_THREADS", "")
-    return max(1, int(asked)) if asked.isdigit() else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return (
+        max(1, int(asked))
+        if asked.isdigit()
+        else len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1
+    )
 
 
 @lru_cache(maxsize=1)

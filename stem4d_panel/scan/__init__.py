@@ -1,1 +1,1 @@
-""""""
+"""The scan: its axes, calibration, readers, and the built-in simulated sample."""

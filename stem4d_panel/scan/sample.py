@@ -60,7 +60,7 @@ _POINT_SPREAD = 0.7  # standard deviation, px
 _DESCAN = 1.2  # largest excursion along each axis, px
 _HALO = 0.16  # part of the electrons scattered into the halo by the whole foil
 _BACKGROUND = 0.05  # part of the electrons in the smooth background
-_CRYSTAL = 1.3e-9  # part of the electrons a spot of unit strength takes for each nm of crystal
+_CRYSTAL = 1.6e-9  # part of the electrons a spot of unit strength takes for each nm of crystal
 _ENVELOPE = 8.5  # 1/nm; amplitudes fall to 1/e there
 _TILT = math.radians(1.2)  # largest tilt off the zone axis
 _SPECKLE = 0.4  # standard deviation of the halo's speckle over its mean
@@ -385,7 +385,7 @@ def _draw(model: _Model, seed: np.random.SeedSequence) -> NDArray[np.uint16]:
             expected = model.speckle.row(y)
             expected *= halo
             expected *= glass[:, None, None]
-            expected += (here @ model.patterns.reshape(len(here.T), -1)).reshape(expected.shape)
+            expected += np.tensordot(here, model.patterns, 1)
             expected += np.float32(_BACKGROUND) * background
             descan = model.truth.descan[:, y]
             left = 1 - expected.sum(axis=(1, 2), dtype=np.float64)

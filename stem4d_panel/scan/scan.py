@@ -258,7 +258,14 @@ class Scan:
             "dtype": str(self.dtype),
             "bytes": self.nbytes,
             "axes": [
-                {"name": a.name, "size": a.size, "scale": a.scale, "offset": a.offset, "units": a.units, "origin": a.origin}
+                {
+                    "name": a.name,
+                    "size": a.size,
+                    "scale": a.scale,
+                    "offset": a.offset,
+                    "units": a.units,
+                    "origin": a.origin,
+                }
                 for a in self.axes
             ],
             "instrument": dict(self.instrument),
@@ -271,7 +278,9 @@ def _from_hyperspy(signal: Any) -> tuple[dict[str, Axis], dict[str, float], str]
     names = ("y", "x", "ky", "kx")
     ordered = sorted(signal.axes_manager._axes, key=lambda axis: axis.index_in_array)
     axes = {
-        name: Axis.from_file(name, axis.size, getattr(axis, "scale", None), getattr(axis, "offset", 0.0), str(axis.units or ""))
+        name: Axis.from_file(
+            name, axis.size, getattr(axis, "scale", None), getattr(axis, "offset", 0.0), str(axis.units or "")
+        )
         for name, axis in zip(names, ordered, strict=False)
     }
     tem = "Acquisition_instrument.TEM"

@@ -9,7 +9,12 @@ from typing import Any, Literal
 Space = Literal["real", "reciprocal"]
 
 # pint reads A as ampere and µ in two code points; files mean ångström and micro
-_SPELLINGS = ((r"[µμ]", "u"), (r"Å|Å|(?<![A-Za-z])A(?![A-Za-z])|\bAng\b|\bang\b", "angstrom"), (r"[\[\]$_{}\\]", ""), (r"⁻¹", "^-1"))
+_SPELLINGS = (
+    (r"[µμ]", "u"),
+    (r"Å|Å|(?<![A-Za-z])A(?![A-Za-z])|\bAng\b|\bang\b", "angstrom"),
+    (r"[\[\]$_{}\\]", ""),
+    (r"⁻¹", "^-1"),
+)
 
 
 @lru_cache(maxsize=1)

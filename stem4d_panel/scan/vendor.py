@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import math
 import warnings
 import zipfile
 from collections.abc import Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,8 +96,7 @@ def _load(path: Path, reader: str) -> tuple[list[dict[str, Any]], list[str]]:
         return [{"data": _memory_map(path)}], []
     _check_references(path, reader)
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with _overheard() as told:
             file_reader = import_module(f"rsciio.{reader}").file_reader
             found = _call(file_reader, path, reader)
             chunks = _row_chunks(found)
@@ -106,11 +107,27 @@ def _load(path: Path, reader: str) -> tuple[list[dict[str, Any]], list[str]]:
         if "pickle" in reason:  # NumPy advises to load it unsafely
             reason = "it is not in this format, or holds Python objects"
         raise DataError(f"{shown(path.name)}: the RosettaSciIO reader '{reader}' cannot read it: {reason}") from error
-    told = [
-        str(w.message) for w in caught if issubclass(w.category, UserWarning) and "Deprecat" not in w.category.__name__
-    ]
     notes = [f"{reader}: {first_line(Warning(text), path)}" for text in told]
     return [d for d in found if hasattr(d.get("data"), "shape")], list(dict.fromkeys(notes))
+
+
+@contextmanager
+def _overheard() -> Iterator[list[str]]:
+    """What is warned of or logged meanwhile; RosettaSciIO logs to standard output, where it would spoil a result."""
+    log, told = logging.getLogger("rsciio"), list[str]()
+    before = log.handlers[:], log.propagate
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    log.handlers, log.propagate = [handler], False
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield told
+    finally:
+        log.handlers, log.propagate = before
+    # what libraries tell each other's developers is no concern of the user's
+    mine = [w for w in caught if issubclass(w.category, UserWarning) and "Deprecat" not in w.category.__name__]
+    told += [str(w.message) for w in mine]
 
 
 def _memory_map(path: Path) -> Any:

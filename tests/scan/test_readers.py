@@ -615,6 +615,16 @@ def test_other_programs(shared, name, shape, expected):
 
 
 @pytest.mark.shared
+def test_what_a_reader_logs_becomes_a_warning(shared, tmp_path, capfd):
+    source = shared / "files" / "merlin_4x2" / "001_4x2_6bit.mib"
+    (tmp_path / "a.mib").write_bytes(source.read_bytes())
+    scan = open_scan(tmp_path / "a.mib")
+    np.testing.assert_array_equal(scan.rows(0, 2), open_scan(source).rows(0, 2))
+    assert scan.warnings == ("quantumdetector: `hdr` file couldn't be found.",)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.shared
 def test_tvips_needs_a_scan_shape(shared):
     path = shared / "files" / "test_tvips_2345_000.tvips"
     assert refusal(path) == f"{path.name}: frames (6, 4, 5) without a scan shape; give --scan-shape Y,X"

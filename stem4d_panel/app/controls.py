@@ -1,0 +1,273 @@
+"""The steps on the left: each with its state and its settings, in the order in which the data pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from stem4d_panel.app.fields import Field
+from stem4d_panel.app.session import STEPS, Session
+from stem4d_panel.app.text import Html, safe_text
+from stem4d_panel.cluster.thresholds import SUGGESTED, SUGGESTED_REASON
+
+SAMPLE = "simulated sample"
+THEME = {
+    "palette": {"primary": {"main": "#31688e"}},
+    "typography": {"fontSize": 12, "htmlFontSize": 16, "fontFamily": "Roboto, system-ui, sans-serif"},
+    "spacing": 6,
+    "shape": {"borderRadius": 6},
+    "components": {
+        "MuiAccordionSummary": {"styleOverrides": {"root": {"minHeight": 38}, "content": {"margin": "5px 0"}}},
+        "MuiToolbar": {"styleOverrides": {"root": {"minHeight": "48px !important"}}},
+        "MuiInputLabel": {"defaultProps": {"shrink": True}},
+        "MuiOutlinedInput": {"defaultProps": {"notched": True}},
+    },
+}
+_COLOURS = {"up to date": "success", "running": "info", "stale": "warning", "failed": "error", "waiting": "default"}
+_ENDINGS = (".hspy", ".h5", ".hdf5", ".emd", ".nxs", ".blo", ".mib", ".dm3", ".dm4", ".mrc", ".npy", ".tvips", ".ser", ".zspy", ".xml", ".hdr")
+_SLIDER = {"size": "small", "sizing_mode": "stretch_width", "margin": (4, 14)}
+
+
+class Controls:
+    """Widgets of all steps, bound to a session."""
+
+    def __init__(self, session: Session, folder: Path | None, save: Callable[[], Any]) -> None:
+        self.session, self.folder = session, folder
+        self.fields: dict[str, Field] = {}
+        self.chips = {s: pmui.Chip(label="waiting", size="small", margin=0, css_classes=[f"step-{s.lower()}"]) for s in STEPS}
+        bodies = {"Data": self._data(), "Prepare": self._prepare(), "Factorise": self._factorise(), "Cluster": self._cluster(save)}
+        self.layout = pmui.Accordion(
+            *[(self._head(step), pn.Column(*parts, sizing_mode="stretch_width", margin=(0, 0, 6, 0))) for step, parts in bodies.items()],
+            active=[0, 1, 2, 3], title_variant="subtitle2", disable_gutters=True, square=True, elevation=0, variant="outlined",
+            sizing_mode="stretch_width", margin=0, theme_config=THEME,
+        )  # fmt: skip
+        session.param.watch(lambda _: self._show_states(), "steps")
+        session.param.watch(lambda _: self._show(), "shown")
+        session.param.watch(lambda _: self._show_settings(), "settings", onlychanged=False)
+        self._show_settings()
+
+    def _head(self, step: str) -> Any:
+        name = pmui.Typography(step, variant="subtitle2", margin=0)
+        return pmui.Row(name, pn.HSpacer(), self.chips[step], sizing_mode="stretch_width", margin=0, sx={"alignItems": "center"})
+
+    def _field(self, name: str, **options: Any) -> Any:
+        self.fields[name] = Field(self.session, name, **options)
+        return self.fields[name].widget
+
+    def _pair(self, *names: str) -> Any:
+        return pn.Row(*[self._field(n) for n in names], sizing_mode="stretch_width", margin=0)
+
+    def _folded(self, label: str, *parts: Any) -> Any:
+        inner = pn.Column(*parts, sizing_mode="stretch_width", margin=0)
+        return pmui.Accordion(
+            (label, inner), active=[], title_variant="caption", disable_gutters=True, square=True, elevation=0, sizing_mode="stretch_width", margin=(0, 2)
+        )
+
+    # ---- the four steps ----------------------------------------------------------------------------------------------
+
+    def _data(self) -> list[Any]:
+        self.info = Html("", sizing_mode="stretch_width", margin=(4, 14))
+        self.file = pmui.Select(label="Open", options=self._files(), size="small", sizing_mode="stretch_width", margin=(8, 8))
+        self.dataset = pmui.Select(label="Dataset", options=[], visible=False, size="small", sizing_mode="stretch_width", margin=(8, 8))
+        self.file.visible = self.folder is not None
+        self.file.param.watch(self._file_chosen, "value")
+        self.dataset.param.watch(self._dataset_chosen, "value")
+        calibration = self._folded(
+            "Calibration",
+            self._field("calibration.scan_step"),
+            self._pair("calibration.detector_step", "calibration.detector_units"),
+            self._pair("calibration.voltage", "calibration.convergence"),
+            self._field("calibration.probe_size"),
+        )
+        return [self.file, self.dataset, self.info, calibration]
+
+    def _prepare(self) -> list[Any]:
+        self.radii = pmui.RangeSlider(label="Mask radii (px)", start=0, end=64, step=0.5, value=(0, 64), css_classes=["mask-radii"], **_SLIDER)
+        self.radii.param.watch(self._radii_moved, "value_throttled")
+        self.auto = pmui.Button(label="auto", size="small", variant="text", margin=(2, 8), width=60)
+        self.auto.on_click(lambda _: self.session.change({"prepare.mask_inner": None, "prepare.mask_outer": None}))
+        self.prepared = Html("", sizing_mode="stretch_width", margin=(0, 14))
+        more = self._folded(
+            "More",
+            self._pair("prepare.centre_ky", "prepare.centre_kx"),
+            self._pair("prepare.hot_ratio", "prepare.normalise"),
+            self._pair("prepare.nonfinite", "prepare.negative"),
+        )
+        return [
+            pn.Row(self.radii, self.auto, sizing_mode="stretch_width", margin=0),
+            self._pair("prepare.hot_pixels", "prepare.centre"),
+            self._pair("prepare.bin", "prepare.smooth"),
+            self._field("prepare.noise"),
+            self.prepared,
+            more,
+        ]
+
+    def _factorise(self) -> list[Any]:
+        top = self.session.settings.factorize.rank_max
+        self.rank = pmui.IntSlider(label="Rank", start=1, end=top, value=min(top, 20), css_classes=["rank"], **_SLIDER)
+        self.rank.param.watch(self._rank_moved, ["value", "value_throttled"])
+        self.fitted = Html("", sizing_mode="stretch_width", margin=(0, 14))
+        more = self._folded("More", self._pair("factorize.start", "factorize.seed"), self._pair("factorize.max_iter", "factorize.tol"))
+        return [self.rank, self.fitted, more]
+
+    def _cluster(self, save: Callable[[], Any]) -> list[Any]:
+        self.save = pmui.FileDownload(
+            callback=save, filename="result.stem4d.hspy", label="Save result", size="small", margin=(8, 8), sizing_mode="stretch_width", disabled=True
+        )
+        threshold = self._field("cluster.threshold", css_classes=["threshold"])
+        self.fields["cluster.threshold"].hint(f"{SUGGESTED:g}")
+        why = Html(f'<span title="{safe_text(SUGGESTED_REASON)}" style="font-size:11px;opacity:.7">empty: the suggested {SUGGESTED:g}, which has separated the simulated scans</span>', sizing_mode="stretch_width", margin=(0, 14))
+        return [threshold, why, self._pair("cluster.method", "cluster.centring"), self._pair("measure.anisotropy", "measure.level"), self.save]
+
+    # ---- what the user does ------------------------------------------------------------------------------------------
+
+    def _files(self) -> dict[str, str]:
+        if self.folder is None:
+            return {SAMPLE: ""}
+        root = self.folder.resolve()
+        found = sorted(p for p in root.iterdir() if p.suffix.lower() in _ENDINGS and p.is_file() and p.resolve().is_relative_to(root))
+        return {SAMPLE: "", **{p.name: p.name for p in found}}
+
+    def _file_chosen(self, event: Any) -> None:
+        if self._quiet:
+            return
+        self.dataset.visible = False
+        if event.new not in self.file.options.values():
+            self.session.say("error", f"{safe_text(event.new)}: not in the served folder")
+            return
+        self.open_file(event.new)
+
+    def open_file(self, name: str, dataset: str | None = None) -> None:
+        """Open the sample (an empty name) or a file of the served folder; asks for a dataset where there are several."""
+        if not name or self.folder is None:
+            self.session.open(None)
+            return
+        root = self.folder.resolve()
+        path = (root / name).resolve()
+        if not path.is_relative_to(root):
+            self.session.say("error", f"{name}: lies outside the served folder")
+            return
+        if dataset is None:
+            from stem4d_panel.errors import Stem4dError
+            from stem4d_panel.scan.readers import candidates
+
+            try:
+                several = candidates(path)
+            except Stem4dError:
+                several = []
+            if len(several) > 1:
+                self._quiet = True
+                self.dataset.param.update(options={f"{c.path} {c.shape}": c.path for c in several}, value=None, visible=True)
+                self._quiet = False
+                self.session.say("info", f"{path.name}: holds {len(several)} four-dimensional datasets; choose one")
+                return
+        self.session.open(path, dataset)
+
+    def _dataset_chosen(self, event: Any) -> None:
+        if not self._quiet and event.new:
+            self.open_file(self.file.value, event.new)
+
+    def _radii_moved(self, *events: Any) -> None:
+        if self._quiet:
+            return
+        inner, outer = (float(v) for v in self.radii.value_throttled)
+        look = self.session.shown.look
+        shown = (look.inner, look.outer) if look is not None else (None, None)
+        changes = {n: v for n, v, s in (("prepare.mask_inner", inner, shown[0]), ("prepare.mask_outer", outer, shown[1])) if v != s}
+        if changes:
+            self.session.change(changes)
+
+    def _rank_moved(self, *events: Any) -> None:
+        if self._quiet:
+            return
+        rank = self.rank.value
+        analysis = self.session.analysis
+        released = any(e.name == "value_throttled" for e in events)
+        if rank != self.session.settings.factorize.rank and (
+            released or (analysis is not None and analysis.replace(rank=rank).ready("findings"))
+        ):
+            self.session.change({"factorize.rank": rank})
+
+    # ---- what is shown -----------------------------------------------------------------------------------------------
+
+    _quiet = False
+
+    def _show_states(self) -> None:
+        for step, (state, note) in self.session.steps.items():
+            self.chips[step].param.update(label=state, color=_COLOURS[state], variant="filled" if state != "waiting" else "outlined")
+            if note:
+                self.chips[step].description = note
+
+    def _show_settings(self) -> None:
+        self._quiet = True
+        try:
+            rank = self.session.settings.factorize.rank
+            self.rank.param.update(end=max(self.rank.end, rank), value=rank)
+        finally:
+            self._quiet = False
+
+    def _show(self) -> None:
+        shown = self.session.shown
+        self._quiet = True
+        try:
+            self._show_data(shown)
+            self._show_prepared(shown)
+            self._show_fit(shown)
+        finally:
+            self._quiet = False
+
+    def _show_data(self, shown: Any) -> None:
+        if shown.axes is None:
+            return
+        y, x, _, kx = shown.axes
+        parts = [f"<b>{safe_text(shown.name, 60)}</b>"]
+        if shown.scan is not None:
+            shape = shown.scan.shape
+            parts.append(f"{shape[0]} × {shape[1]} positions, {shape[2]} × {shape[3]} pixels · {shown.scan.nbytes / 1e6:,.0f} MB · {shown.scan.dtype}")
+            calibration = self.session.analysis.calibration if self.session.analysis else None
+            if calibration is not None:
+                step, pixel = calibration.scan_step[1], calibration.detector_step[1]
+                parts.append(f"step {step} ({step.origin}) · pixel {pixel} ({pixel.origin})")
+                for name, field in (("voltage", calibration.voltage), ("convergence", calibration.convergence), ("probe_size", calibration.probe_size)):
+                    self.fields[f"calibration.{name}"].hint("" if field.value is None else f"{field.value:.3g} ({field.origin})")
+                self.fields["calibration.scan_step"].hint("" if step.unit == "px" else f"{step.value:.4g}")
+                self.fields["calibration.detector_step"].hint("" if pixel.unit == "px" else f"{pixel.value:.4g} {pixel.unit}")
+        if "px" in (x.units, kx.units):
+            spaces = [n for n, u in (("scan", x.units), ("detector", kx.units)) if u == "px"]
+            parts.append(f'<span style="background:#b26a00;color:white;border-radius:8px;padding:1px 7px">{" and ".join(spaces)} uncalibrated</span>')
+        self.info.object = '<div style="font-size:12px;line-height:1.5">' + "<br>".join(parts) + "</div>"
+
+    def _show_prepared(self, shown: Any) -> None:
+        look = shown.look
+        if look is None:
+            return
+        end = float(max(shown.scan.detector_shape)) / 2
+        self.radii.param.update(end=max(end, look.outer), value=(look.inner, look.outer))
+        descan = look.descan
+        span = [float(descan.fitted[i].max() - descan.fitted[i].min()) for i in (0, 1)]
+        lines = [
+            f"centre ky {descan.centre[0]:.2f}, kx {descan.centre[1]:.2f} px · descan {span[0]:.1f} × {span[1]:.1f} px, fit ± {descan.residual:.2f}",
+            f"{len(look.bad.hot)} hot, {len(look.bad.dead)} dead pixels",
+        ]
+        if shown.frames is not None:
+            frames = shown.frames
+            self.fields["prepare.bin"].hint(str(frames.bin))
+            self.fields["prepare.smooth"].hint(f"{frames.smooth:.2f}")
+            lines.append(f"{frames.matrix.shape[0]:,} positions × {frames.matrix.shape[1]:,} pixels kept")
+            lines += [f"⚠ {safe_text(w)}" for w in frames.warnings]
+        for name, value in (("prepare.centre_ky", descan.centre[0]), ("prepare.centre_kx", descan.centre[1])):
+            self.fields[name].hint(f"{value:.2f}")
+        self.prepared.object = '<div style="font-size:11px;line-height:1.5;opacity:.8">' + "<br>".join(lines) + "</div>"
+
+    def _show_fit(self, shown: Any) -> None:
+        factors = shown.factors
+        if factors is None:
+            return
+        lines = [f"relative error {factors.relative_error:.4f} · {factors.iterations} iterations"]
+        lines += [f"⚠ {safe_text(w)}" for w in factors.warnings]
+        self.fitted.object = '<div style="font-size:11px;line-height:1.5;opacity:.8">' + "<br>".join(lines) + "</div>"
+        self.save.param.update(disabled=False, filename=f"{Path(shown.name).stem or 'result'}.stem4d.hspy".replace("/", "_"))

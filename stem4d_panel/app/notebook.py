@@ -1,0 +1,97 @@
+"""Showing the workbench in a notebook cell without a network.
+
+Panel sends its scripts once per kernel, and from a content network unless told otherwise; a page that was reloaded, or
+has no network, then stays blank. Here every display brings all scripts along, guarded so that a page runs them once,
+and takes them out of the saved notebook as soon as the page has connected.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any
+
+import panel as pn
+
+_KEY = "stem4d_material"
+_STUB = f"const mod = await importShim(window.{_KEY}); export default mod.default"
+
+
+def in_kernel() -> bool:
+    """Whether this runs in a Jupyter kernel."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    return getattr(get_ipython(), "kernel", None) is not None
+
+
+@functools.cache
+def _boot_script() -> str:
+    """Bokeh, Panel, the comm manager and the Material components as one guarded script."""
+    import bokeh
+    from IPython.utils.capture import capture_output
+    from panel.io.notebook import load_notebook
+    from panel_material_ui.base import BUNDLE_PATH
+
+    with capture_output() as got:  # sent by us, once
+        load_notebook(inline=True)
+    scripts = [o.data["application/javascript"] for o in got.outputs if "application/javascript" in o.data]
+    html = "".join(o.data.get("text/html", "") for o in got.outputs)
+    joined = ";\n".join(scripts)
+    return f"""(function () {{
+  if (!document.getElementById('stem4d-boot')) {{
+    const el = document.createElement('div'); el.id = 'stem4d-boot'; el.hidden = true
+    el.innerHTML = {json.dumps(html)}; document.head.appendChild(el)
+  }}
+  if (!window.{_KEY}) window.{_KEY} = URL.createObjectURL(
+    new Blob([{json.dumps(BUNDLE_PATH.read_text("utf-8"))}], {{type: 'text/javascript'}}))
+  const have = window.Bokeh && window.Bokeh.version === '{bokeh.__version__}' && window.Bokeh.Panel &&
+    window.importShim && window.PyViz?.comm_manager
+  if (window.stem4d_booted || have) return
+  window.stem4d_booted = true;
+  {joined}
+}})();"""
+
+
+def _localise(view: Any, root: Any, *_: Any) -> None:
+    """Before models are sent: no style sheet from elsewhere, no copy of the Material bundle in every component."""
+    from bokeh.models import UIElement
+    from panel.io.notebook import patch_inline_stylesheets
+    from panel.models.esm import ReactiveESM
+
+    for model in root.select({"type": UIElement}):
+        patch_inline_stylesheets(model)
+    for model in root.select({"type": ReactiveESM}):
+        if model.bundle not in (None, "url", _KEY) and len(model.esm) > 100_000:
+            model.update(bundle=_KEY, esm=_STUB)
+
+
+def bundle(view: Any, include: Any = None, exclude: Any = None) -> Any:
+    """What a notebook shows for a Panel object; sends the scripts before it."""
+    from IPython.display import display
+    from IPython.utils.capture import capture_output
+
+    if not (pn.extension._loaded and pn.config.inline):
+        with capture_output():
+            pn.extension(inline=True)
+    if _localise not in view._hooks:
+        view._hooks.append(_localise)
+    boot = display({"application/javascript": _boot_script()}, raw=True, display_id=True)
+    before = set(view._comms)
+    result = view._repr_mimebundle_(include, exclude)
+    for ref in set(view._comms) - before:  # once the page has connected, the scripts may leave the notebook
+        _forget_when_open(view._comms[ref][1], boot)
+    return result
+
+
+def _forget_when_open(client: Any, boot: Any) -> None:
+    opened = client._on_open
+    todo = [boot]
+
+    def on_open(message: Any) -> None:
+        opened(message)
+        while todo:
+            todo.pop().update({"text/plain": ""}, raw=True)
+
+    client._on_open = on_open

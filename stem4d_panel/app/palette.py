@@ -1,0 +1,92 @@
+"""Colours: one per class everywhere, safe for colour-blind eyes, and images turned into RGB."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from stem4d_panel.measure.findings import Findings
+
+# Okabe & Ito's palette without black and grey, then Tol's muted one
+CRYSTALLINE = (
+    "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#D55E00", "#CC79A7", "#0072B2",
+    "#88CCEE", "#44AA99", "#DDCC77", "#CC6677", "#AA4499", "#999933", "#882255",
+)  # fmt: skip
+OTHER = ("#9A9A9A", "#C4C4C4", "#6E6E6E", "#B0A090", "#7F8C9A", "#D6D0C4")
+UNASSIGNED = "#404040"
+
+
+def class_colours(findings: Findings) -> list[str]:
+    """A colour for each class: hues for crystalline ones, greys for glass and background."""
+    hues = iter(CRYSTALLINE * (1 + len(findings.classes) // len(CRYSTALLINE)))
+    greys = iter(OTHER * (1 + len(findings.classes) // len(OTHER)))
+    return [next(hues) if c.crystalline else next(greys) for c in findings.classes]
+
+
+def rgb(colour: str) -> np.ndarray:
+    """A #rrggbb colour as three values of 0 to 1."""
+    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], np.float32) / 255
+
+
+@lru_cache(maxsize=4)
+def lookup(name: str) -> np.ndarray:
+    """A perceptually uniform colour map as an array (256, 3) of uint8."""
+    from bokeh import palettes
+
+    table = {"inferno": palettes.Inferno256, "viridis": palettes.Viridis256, "gray": palettes.Greys256[::-1]}[name]
+    if name == "gray":
+        table = palettes.Greys256
+    return np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in table], np.uint8)
+
+
+def scaled(image: np.ndarray, how: str) -> np.ndarray:
+    """Intensities on the scale they are shown in: ``linear``, ``root`` (square root) or ``log``."""
+    image = np.maximum(np.nan_to_num(image), 0)
+    if how == "root":
+        return np.asarray(np.sqrt(image), np.float32)
+    if how == "log":
+        positive = image[image > 0]
+        floor = float(np.percentile(positive, 5)) if positive.size else 1.0
+        return np.asarray(np.log10(1 + image / max(floor, 1e-30)), np.float32)
+    return np.asarray(image, np.float32)
+
+
+def limits(image: np.ndarray, low: float = 0.0, high: float = 99.8) -> tuple[float, float]:
+    """Percentile limits of an image for display, never equal."""
+    finite = image[np.isfinite(image)]
+    if not finite.size:
+        return 0.0, 1.0
+    lo, hi = (float(v) for v in np.percentile(finite, (low, high)))
+    return (lo, hi) if hi > lo else (lo, lo + max(abs(lo), 1.0) * 1e-3)
+
+
+def coloured(image: np.ndarray, table: str) -> np.ndarray:
+    """An image as RGB, shape (..., 3), uint8, stretched to its percentile limits."""
+    lo, hi = limits(image)
+    index = np.clip((image - lo) / (hi - lo) * 255, 0, 255).astype(np.uint8)
+    return lookup(table)[index]
+
+
+def class_overlay(located: np.ndarray, colours: list[str], crystalline: list[bool]) -> np.ndarray:
+    """Class maps in their colours, shape (y, x, 4), uint8: hue by class, opacity by its part of its own maximum."""
+    total = np.zeros((*located.shape[1:], 3), np.float32)
+    alpha = np.zeros(located.shape[1:], np.float32)
+    for image, colour, shown in zip(located, colours, crystalline, strict=True):
+        if shown and image.max() > 0:
+            strength = np.clip(image / np.percentile(image, 99.8), 0, 1) ** 1.0
+            strength = np.clip((strength - 0.12) / 0.88, 0, 1)
+            total += strength[..., None] * rgb(colour)
+            alpha += strength
+    hue = total / np.maximum(alpha, 1e-6)[..., None]
+    return np.dstack([hue * 255, np.clip(alpha, 0, 1) * 235]).astype(np.uint8)
+
+
+def orientation_overlay(orientation: np.ndarray) -> np.ndarray:
+    """Angles (degrees, NaN where there is none) as RGBA on a cyclic map of even lightness, shape (y, x, 4), uint8."""
+    known = np.isfinite(orientation)
+    top = float(np.nanmax(orientation)) if known.any() else 0.0
+    period = next((p for p in (60.0, 90.0, 120.0, 180.0) if top <= p), 360.0)
+    angle = np.nan_to_num(orientation) / period * 2 * np.pi
+    waves = [0.55 + 0.4 * np.cos(angle - phase) for phase in (0, 2 * np.pi / 3, 4 * np.pi / 3)]
+    return np.dstack([*(np.clip(w, 0, 1) * 255 for w in waves), known * 235]).astype(np.uint8)

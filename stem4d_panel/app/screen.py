@@ -1,0 +1,53 @@
+"""The figures, put together. Imports HoloViews and datashader, so it is imported in the background."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import holoviews as hv
+import numpy as np
+import panel as pn
+
+from stem4d_panel.app.card import ClassCard
+from stem4d_panel.app.figures import image_map
+from stem4d_panel.app.gallery_view import GalleryView
+from stem4d_panel.app.map_view import MapView
+from stem4d_panel.app.pattern_view import PatternView, PointView
+from stem4d_panel.app.session import Session
+from stem4d_panel.app.tree_view import TreeView
+
+WIDTH = 310
+
+
+class Screen:
+    """All views of one session."""
+
+    def __init__(self, session: Session) -> None:
+        self.maps = MapView(session, WIDTH)
+        self.patterns = PatternView(session, WIDTH)
+        self.point = PointView(session, WIDTH, self.patterns.scale)
+        self.tree = TreeView(session, 300, 240)
+        self.gallery = GalleryView(session, 640)
+        self.card = ClassCard(session)
+        spaces = pn.FlexBox(self.maps.layout, self.patterns.layout, self.point.layout, gap="4px", margin=0)
+        below = pn.FlexBox(self.tree.layout, self.gallery.layout, gap="4px", margin=0)
+        self.layout = pn.Column(spaces, below, self.card.layout, margin=(4, 8), sizing_mode="stretch_width")
+        for view in (self.maps, self.patterns, self.point, self.tree, self.gallery, self.card):
+            view.refresh()
+
+    def close(self) -> None:
+        """Let go of all figures, so that nothing keeps a closed page alive."""
+        for view in (self.maps, self.patterns, self.point, self.tree, self.gallery):
+            view.close()
+
+
+def warm_up() -> None:
+    """Render a small figure once, so that the first real one is quick."""
+    image = image_map(hv.streams.Pipe(data=(np.ones((4, 4), np.float32), (0, 1), "gray", (0, 0, 1, 1))), (0, 0, 1, 1), ("wx", "wy"))
+    hv.renderer("bokeh").get_plot(image)
+
+
+def content(session: Session) -> tuple[Screen, Any]:
+    """The views of a session and their layout."""
+    screen = Screen(session)
+    return screen, screen.layout

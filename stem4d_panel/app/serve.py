@@ -1,0 +1,133 @@
+"""`stem4d serve`: a page with its steps' names at once, the app as soon as its libraries are there, on 127.0.0.1 only."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+import tornado.httpserver
+import tornado.ioloop
+import tornado.netutil
+import tornado.web
+
+from stem4d_panel.errors import DataError, SettingError
+
+ADDRESS = "127.0.0.1"
+DEFAULT_PORT = 5006
+STEPS = ("Data", "Prepare", "Factorise", "Cluster")
+
+_SHELL = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>stem4d</title><link rel="icon" href="data:,">
+<style>
+:root{{color-scheme:light dark}}
+body{{margin:0;font:13px Roboto,system-ui,sans-serif;display:grid;grid-template:48px 1fr/330px 1fr;height:100vh;background:#fff;color:#222}}
+header{{grid-column:1/3;background:#31688e;color:#fff;padding:11px 24px;font-size:20px;font-weight:600}}
+nav{{border-right:1px solid #ddd}} nav div{{padding:11px 14px;border-bottom:1px solid #e5e5e5;font-weight:500}}
+main{{padding:24px;opacity:.7}}
+@media(prefers-color-scheme:dark){{body{{background:#121212;color:#eee}}nav,nav div{{border-color:#333}}}}
+</style></head><body><header>stem4d</header><nav>{steps}</nav><main>starting …</main>
+<script>
+const wait=()=>fetch("/ready",{{cache:"no-store"}}).then(r=>r.status==404?location.reload():setTimeout(wait,150)).catch(()=>setTimeout(wait,150));wait();
+</script></body></html>"""
+
+
+class _Shell(tornado.web.RequestHandler):
+    def get(self) -> None:
+        self.set_header("Cache-Control", "no-store")
+        self.write(_SHELL.format(steps="".join(f"<div>{s}</div>" for s in STEPS)))
+
+
+class _Ready(tornado.web.RequestHandler):
+    """Says "not yet" while the shell answers; the app has no such page, and its 404 means that it is there."""
+
+    def get(self) -> None:
+        self.set_header("Cache-Control", "no-store")
+        self.write("not yet")
+
+
+def _bind(port: int | None) -> list[Any]:
+    wanted = [port] if port is not None else [*range(DEFAULT_PORT, DEFAULT_PORT + 20), 0]
+    for number in wanted:
+        try:
+            return tornado.netutil.bind_sockets(number, ADDRESS)
+        except OSError as error:
+            last = error
+    raise SettingError(f"--port: {wanted[0]} on {ADDRESS} cannot be used: {last.strerror}")
+
+
+def serve(path: str | Path | None = None, port: int | None = None, open_browser: bool = True) -> None:
+    """Serve the workbench until interrupted.
+
+    Parameters
+    ----------
+    path : path, optional
+        A scan, a result, or a folder; None means the simulated sample. Only the folder, or the file's own, can be seen.
+    port : int, optional
+        Defaults to the first free one from 5006.
+    open_browser : bool
+
+    Raises
+    ------
+    DataError
+        If the path does not exist.
+    SettingError
+        If the port cannot be used.
+    """
+    if path is not None and not Path(path).exists():
+        raise DataError(f"{Path(path).name}: no such file or folder")
+    os.environ["BOKEH_RESOURCES"] = "server"  # a user's own setting must not send pages to a content network
+    sockets = _bind(port)
+    try:
+        asyncio.run(_main(sockets, Path(path) if path is not None else None, open_browser))
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+
+
+async def _main(sockets: list[Any], path: Path | None, open_browser: bool) -> None:
+    number = sockets[0].getsockname()[1]
+    shell = tornado.httpserver.HTTPServer(tornado.web.Application([("/", _Shell), ("/ready", _Ready)]))
+    shell.add_sockets(sockets)
+    url = f"http://{ADDRESS}:{number}"
+    print(f"stem4d is at {url} (Ctrl+C stops it)", file=sys.stderr, flush=True)
+    if open_browser:
+        webbrowser.open(url)
+    session = await asyncio.get_running_loop().run_in_executor(None, _import_app, path)
+    shell.stop()
+    await shell.close_all_connections()
+    server = _app_server(session, number)
+    server.start()
+    from stem4d_panel.app.boot import boot
+
+    tornado.ioloop.IOLoop.current().call_later(8, boot.start)  # also when nobody has opened the page
+    await asyncio.Event().wait()
+
+
+def _import_app(path: Path | None) -> Any:
+    """Import what the first page needs; returns what makes the page of a session."""
+    from stem4d_panel.app.workbench import Workbench
+
+    folder = path if path is not None and path.is_dir() else path.parent if path is not None else None
+    data = path if path is not None and path.is_file() else None
+
+    def session() -> Any:
+        return Workbench(data, folder=folder).page()
+
+    return session
+
+
+def _app_server(session: Any, number: int) -> Any:
+    from panel.io.server import get_server
+
+    return get_server(
+        {"/": session},
+        port=number,
+        address=ADDRESS,
+        loop=tornado.ioloop.IOLoop.current(),
+        start=False,
+        show=False,
+        title="stem4d",
+        websocket_origin=[f"{ADDRESS}:{number}", f"localhost:{number}"],
+    )

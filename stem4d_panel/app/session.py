@@ -1,0 +1,361 @@
+"""One user's state: settings, what is shown, what is chosen, and the job that brings the shown up to date.
+
+Knows no view. Views and controls watch its parameters; whatever they want changed goes through its methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import param
+
+from stem4d_panel.errors import Stem4dError
+from stem4d_panel.runtime.jobs import Job, compute
+from stem4d_panel.runtime.progress import Progress, Steps
+from stem4d_panel.settings import SHORT_NAMES, Settings
+
+STEPS = ("Data", "Prepare", "Factorise", "Cluster")
+_STEP_STAGES = {
+    "Data": ("survey",),
+    "Prepare": ("look", "frames"),
+    "Factorise": ("factors",),
+    "Cluster": ("tree", "classes", "findings"),
+}
+_CHEAP = ("classes", "findings")  # answered at once, in the callback
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What the screen shows: the last good value of every stage, None before the first."""
+
+    scan: Any = None
+    survey: Any = None
+    look: Any = None
+    frames: Any = None
+    factors: Any = None
+    tree: Any = None
+    classes: Any = None
+    findings: Any = None
+    name: str = ""
+    axes: Any = None
+    centre: Any = None
+    mask: Any = None
+    virtual: np.ndarray | None = None
+    mean_pattern: np.ndarray | None = None
+
+
+class Session(param.Parameterized):
+    """State of one screen.
+
+    Parameters
+    ----------
+    data : Scan, Result, path, array, HyperSpy signal or None
+        None means the simulated sample.
+    settings : Settings
+    call : callable
+        Runs a function where the screen may be changed (the event loop of a server; at once in a notebook).
+    """
+
+    shown = param.Parameter(Shown(), doc="What the screen shows.")
+    steps = param.Dict({}, doc="State of each step: (state, note).")
+    progress = param.Parameter(None, doc="Progress of the running job, or None.")
+    message = param.Parameter(None, doc="(kind, text) of the last message.")
+    point = param.Parameter(None, doc="Chosen position (y, x), or None.")
+    component = param.Parameter(None, doc="Chosen component, or None.")
+    settings = param.Parameter(None, doc="The settings wanted now.")
+
+    def __init__(self, data: Any, settings: Settings, call: Callable[[Callable[[], None]], None]) -> None:
+        super().__init__(settings=settings)
+        self._call = call
+        self._data = data
+        self._analysis: Any = None
+        self._result: Any = None
+        self._job: Job | None = None
+        self._keys: dict[str, str] = {}
+        self.closed = False
+        self.steps = dict.fromkeys(STEPS, ("waiting", ""))
+
+    # ---- what is asked for -------------------------------------------------------------------------------------------
+
+    @property
+    def analysis(self) -> Any:
+        """The analysis wanted now; None before the data are open, or for a saved result."""
+        return self._analysis
+
+    @property
+    def result(self) -> Any:
+        """The saved result that is shown, if it is one."""
+        return self._result
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is wanted and not ended."""
+        return self._job is not None
+
+    def open(self, data: Any, dataset: str | None = None) -> None:
+        """Open data in the compute thread and analyse them; what is shown stays until there is something new."""
+        self._release()
+        self._data = (data, dataset)
+        self._submit(f"open/{id(self)}/{dataset}", lambda: _open_steps(data, dataset), self._opened)
+        self._mark({"Data": ("running", "opening")})
+
+    def start(self) -> None:
+        """Open what the session was made for."""
+        self.open(self._data)
+
+    def change(self, changes: Mapping[str, Any]) -> bool:
+        """Change settings, all or none; a refusal becomes a message and leaves everything as it is."""
+        try:
+            new = self.settings.replace(changes)
+            if self._result is not None:
+                full = {SHORT_NAMES.get(n, n) for n in changes}
+                if any(not n.startswith(("cluster.threshold", "measure.")) for n in full):
+                    self.say("error", "a saved result holds no frames: only the threshold and the measures can be changed; open the scan for more")
+                    self.param.trigger("settings")
+                    return False
+        except Stem4dError as error:
+            self.say("error", str(error))
+            self.param.trigger("settings")
+            return False
+        if new == self.settings:
+            return True
+        self.settings = new
+        self.refresh()
+        return True
+
+    def refresh(self) -> None:
+        """Bring the shown up to date with the settings; newest settings win."""
+        self._release()
+        if self._result is not None:
+            self._refresh_result()
+            return
+        if self._analysis is None:
+            return
+        self._analysis = self._analysis.replace(self.settings)
+        self._show_ready()
+        missing = [s for stages in _STEP_STAGES.values() for s in stages if self._stale(s)]
+        if not missing:
+            return
+        if set(missing) <= set(_CHEAP):
+            try:
+                self._analysis.run("findings")
+            except Stem4dError as error:
+                self._failed(error)
+            self._show_ready()
+            return
+        analysis = self._analysis
+        self._submit(f"run/{analysis.key('findings')}", lambda: _run_steps(analysis), self._ran)
+
+    def cancel(self) -> None:
+        """Stop the running job; the last good result stays, later steps stay stale."""
+        if self._job is not None:
+            self._release()
+            self.progress = None
+            self._mark_states()
+            self.say("info", "cancelled; the last result stays")
+
+    def close(self) -> None:
+        """Let go of everything; work that nobody else wants ends."""
+        self.closed = True
+        self._release()
+
+    def say(self, kind: str, text: str) -> None:
+        """Show a message: ``info``, ``success``, ``warning`` or ``error``."""
+        self.message = (kind, text)
+
+    def choose_component(self, index: int | None) -> None:
+        """Choose a component everywhere, or none."""
+        factors = self.shown.factors
+        if index is not None and (factors is None or not 0 <= index < factors.rank):
+            return
+        self.component = index
+
+    def choose_point(self, y: int, x: int) -> None:
+        """Choose a position if it lies on the scan."""
+        axes = self.shown.axes
+        if axes is not None and 0 <= y < axes[0].size and 0 <= x < axes[1].size:
+            self.point = (y, x)
+
+    def current_result(self) -> Any:
+        """What is shown as a saveable result, or None while there is none."""
+        if self._result is not None:
+            s = self.shown
+            return replace(self._result, settings=self.settings, classes=s.classes, findings=s.findings)
+        if self._analysis is not None and self._analysis.ready("findings"):
+            return self._analysis.result()
+        return None
+
+    # ---- jobs --------------------------------------------------------------------------------------------------------
+
+    def _submit(self, key: str, make: Callable[[], Steps[Any]], done: Callable[[Job], None]) -> None:
+        def listen(job: Job) -> None:  # in the compute thread
+            self._call(lambda: self._hear(job, done))
+
+        self._listener = listen
+        self._job = compute.submit(key, make, listen)
+
+    def _release(self) -> None:
+        job, self._job = self._job, None
+        if job is not None:
+            compute.release(job, self._listener)
+
+    def _hear(self, job: Job, done: Callable[[Job], None]) -> None:
+        if self.closed or job is not self._job:
+            return
+        if job.state in ("waiting", "running"):
+            if job.progress is not None:
+                self.progress = job.progress
+            self._show_ready(running=True)
+            return
+        self._job = None
+        self.progress = None
+        if job.state == "failed":
+            self._show_ready()
+            self._failed(job.error)
+        elif job.state == "done":
+            done(job)
+
+    def _opened(self, job: Job) -> None:
+        from stem4d_panel.analysis import Analysis
+        from stem4d_panel.results.result import Result
+
+        self.point = self.component = None
+        if isinstance(job.result, Result):
+            self._result, self._analysis = job.result, None
+            self.settings = job.result.settings
+            self._refresh_result()
+            return
+        self._result = None
+        self._analysis = Analysis(job.result, self.settings)
+        self._keys.clear()
+        for text in job.result.warnings:
+            self.say("warning", text)
+        self.refresh()
+
+    def _ran(self, job: Job) -> None:
+        self._show_ready()
+
+    def _failed(self, error: BaseException | None) -> None:
+        text = str(error) if isinstance(error, Stem4dError) else f"{type(error).__name__}: {error}"
+        states = dict(self.steps)
+        broken = next((s for s in STEPS if states[s][0] != "up to date"), "Data")
+        states[broken] = ("failed", text)
+        self.steps = states
+        self.say("error", text)
+
+    # ---- what is shown -----------------------------------------------------------------------------------------------
+
+    def _stale(self, stage: str) -> bool:
+        return self._keys.get(stage) != self._analysis.key(stage)
+
+    def _show_ready(self, running: bool = False) -> None:
+        """Show every stage that is ready, in order, up to the first that is not."""
+        if self._analysis is None:
+            self._mark_states(running)
+            return
+        new: dict[str, Any] = {}
+        for stages in _STEP_STAGES.values():
+            for stage in stages:
+                value = self._analysis.peek(stage)
+                if value is None:
+                    break
+                if self._stale(stage):
+                    new[stage] = value
+                    self._keys[stage] = self._analysis.key(stage)
+            else:
+                continue
+            break
+        if new:
+            self._show(new)
+        self._mark_states(running)
+
+    def _show(self, new: dict[str, Any]) -> None:
+        scan = self._analysis.scan
+        before = self.shown if self.shown.scan is scan else Shown(scan=scan, name=scan.name, axes=scan.axes)
+        if "frames" in new:
+            frames = new["frames"]
+            virtual = np.zeros(frames.scan_shape, np.float32)
+            virtual[frames.positions] = (frames.matrix @ frames.column_scale) * frames.row_scale
+            new |= {"virtual": virtual, "mean_pattern": frames.mean}
+        # maps, patterns and their classes are one picture: changed together or not at all
+        whole = {"factors", "tree", "classes", "findings"}
+        if new.keys() & whole and not self._analysis.ready("findings"):
+            for stage in new.keys() & whole:
+                self._keys.pop(stage, None)
+            new = {k: v for k, v in new.items() if k not in whole}
+        if "factors" in new:
+            frames = self._analysis.peek("frames")
+            new |= {"axes": frames.axes, "centre": frames.centre, "mask": frames.mask}
+            if self.component is not None and self.component >= new["factors"].rank:
+                self.component = None
+        if new:
+            self.shown = replace(before, **new)
+
+    def _refresh_result(self) -> None:
+        from stem4d_panel.cluster.classes import classify
+        from stem4d_panel.measure.findings import measure
+
+        r = self._result
+        classes, findings = r.classes, r.findings
+        if self.settings != r.settings:
+            classes = classify(r.factors, r.tree, r.centre, self.settings.cluster.threshold)
+            findings = measure(r.factors, classes, r.centre, self.settings.measure)
+        self.shown = Shown(
+            factors=r.factors, tree=r.tree, classes=classes, findings=findings, name=r.name, axes=r.axes, centre=r.centre,
+            mask=r.mask, virtual=r.factors.maps.sum(axis=0), mean_pattern=r.mean_pattern,
+        )  # fmt: skip
+        self._mark(dict.fromkeys(STEPS, ("up to date", "saved result")))
+
+    def _mark(self, states: Mapping[str, tuple[str, str]]) -> None:
+        if {**self.steps, **states} != self.steps:
+            self.steps = {**self.steps, **states}
+
+    def _mark_states(self, running: bool = False) -> None:
+        if self._analysis is None:
+            return
+        states: dict[str, tuple[str, str]] = {}
+        active = running or self._job is not None
+        for step, stages in _STEP_STAGES.items():
+            if all(self._analysis.ready(s) for s in stages):
+                states[step] = ("up to date", "")
+            elif active:
+                states[step] = ("running", "")
+                active = False
+            else:
+                shown_before = any(s in self._keys for s in stages) or getattr(self.shown, stages[-1]) is not None
+                states[step] = ("stale" if shown_before else "waiting", "")
+        self._mark(states)
+
+
+def _open_steps(data: Any, dataset: str | None) -> Steps[Any]:
+    """Open data of any kind; returns a Scan or a Result."""
+    from stem4d_panel.analysis import as_scan
+    from stem4d_panel.results.result import Result
+    from stem4d_panel.scan.scan import Scan
+
+    if isinstance(data, (Scan, Result)):
+        return data
+    yield Progress("data", 0, 1, "step", "opening" if data is not None else "simulating the sample")
+    if data is None:
+        from stem4d_panel.scan.sample import sample_scan
+
+        return sample_scan()
+    if isinstance(data, (str, Path)):
+        from stem4d_panel.results.store import is_result, load_result
+        from stem4d_panel.scan.readers import open_scan
+
+        return load_result(data) if is_result(data) else open_scan(data, dataset)
+    return as_scan(data)
+
+
+def _run_steps(analysis: Any) -> Steps[Any]:
+    """The whole chain; a step at the end of each stage, so that what is ready is shown."""
+    for stages in _STEP_STAGES.values():
+        for stage in stages:
+            value = yield from analysis.steps(stage)
+            yield Progress(stage, 1, 1, "stage")
+    return value

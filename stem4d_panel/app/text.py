@@ -1,0 +1,27 @@
+"""Text from files and users shown as it is: escaped, shortened, without control characters."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import panel as pn
+
+
+def safe_text(value: object, limit: int = 300) -> str:
+    """A value as text in which HTML and control characters show literally."""
+    text = "".join(c if c.isprintable() else "�" for c in str(value))
+    return html.escape(text if len(text) <= limit else text[: limit - 1] + "…")
+
+
+class Html(pn.pane.HTML):  # type: ignore[misc]
+    """HTML made by this program around `safe_text`.
+
+    Panel sends links to its style sheets on a content network with every new `object` in a notebook; they are already
+    there, and a page without a network would ask in vain, so they are held back.
+    """
+
+    def _update(self, ref: str, model: Any) -> None:
+        properties = self._get_properties(model.document)
+        properties.pop("stylesheets", None)
+        model.update(**properties)

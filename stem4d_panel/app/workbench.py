@@ -1,0 +1,200 @@
+"""The workbench: the whole screen, in a notebook cell, in `stem4d serve`, in `panel serve`."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from stem4d_panel.app import notebook
+from stem4d_panel.app.boot import boot
+from stem4d_panel.app.controls import THEME, Controls
+from stem4d_panel.app.session import Session
+from stem4d_panel.app.text import safe_text
+from stem4d_panel.settings import Settings
+
+SIDEBAR = 330
+
+
+class Workbench(pn.viewable.Viewer):  # type: ignore[misc]
+    """The whole app.
+
+    Parameters
+    ----------
+    data : path, Scan, Result, array-like, HyperSpy signal or None
+        What to analyse; None means the simulated sample.
+    settings : Settings, optional
+        Settings to begin with.
+    folder : path, optional
+        Folder whose files can be opened from the screen; nothing outside it can.
+    **changes
+        Changes to the settings, such as ``rank=9``.
+
+    Raises
+    ------
+    SettingError
+        If a setting is refused. What is wrong with the data shows on the screen.
+    """
+
+    def __init__(self, data: Any = None, *, settings: Settings | None = None, folder: str | Path | None = None, **changes: Any) -> None:
+        super().__init__()
+        wanted = (settings or Settings.make()).replace({n.replace("__", "."): v for n, v in changes.items()})
+        self._document = pn.state.curdoc if pn.state.curdoc and pn.state.curdoc.session_context else None
+        self.session = Session(data, wanted, _caller(weakref.ref(self)))
+        self.controls = Controls(self.session, Path(folder) if folder is not None else None, self._save)
+        self.screen: Any = None
+        self._body = pn.Column(
+            pmui.Typography("Loading the figures …", variant="body2", margin=16), sizing_mode="stretch_width", margin=0
+        )
+        self._progress = pmui.LinearProgress(value=0, variant="determinate", sizing_mode="stretch_width", margin=(12, 8))
+        self._status = pmui.Typography("starting", variant="caption", margin=(6, 8), width=430, css_classes=["status"])
+        self._cancel = pmui.Button(label="Cancel", size="small", variant="outlined", disabled=True, margin=(2, 8), width=80)
+        self._cancel.on_click(lambda _: self.session.cancel())
+        self._run = pmui.Button(label="Run", size="small", visible=False, margin=(2, 8), width=80)
+        self._run.on_click(lambda _: self.session.refresh())
+        self._alert = pmui.Alert(object="", severity="info", closeable=True, visible=False, sizing_mode="stretch_width", margin=(2, 8), css_classes=["message"])
+        self._main = pn.Column(
+            pn.Row(self._status, self._progress, self._run, self._cancel, sizing_mode="stretch_width", margin=0),
+            self._alert,
+            self._body,
+            sizing_mode="stretch_width",
+            margin=0,
+        )
+        self._view: Any = None
+        self.session.param.watch(lambda _: self._show_progress(), ["progress", "steps"])
+        self.session.param.watch(lambda e: self._show_message(e.new), "message", onlychanged=False)
+        boot.when_ready(self._ready)
+        if self._document is None:
+            boot.now()
+            self.session.start()
+        else:
+            pn.state.onload(self._loaded)
+            _clean_up_after(self)
+
+    def __panel__(self) -> Any:
+        if self._view is None:
+            side = pn.Column(self.controls.layout, width=SIDEBAR, margin=(0, 6, 0, 0))
+            self._view = pn.Row(side, self._main, sizing_mode="stretch_width", margin=0)
+        return self._view
+
+    def page(self) -> Any:
+        """The whole browser page, with a header and the choice of light and dark."""
+        title = pmui.Typography("", variant="body2", margin=(4, 12), sx={"color": "white"})
+        self.session.param.watch(lambda e: title.param.update(object=_headline(e.new)), "shown")
+        return pmui.Page(
+            title="stem4d",
+            sidebar=[self.controls.layout],
+            main=[self._main],
+            header=[title],
+            sidebar_width=SIDEBAR,
+            sidebar_resizable=False,
+            theme_config=THEME,
+        )
+
+    def servable(self, *args: Any, **kwargs: Any) -> Any:
+        """Serve the page when run by a server; in a notebook, nothing but the workbench itself."""
+        if self._document is not None:
+            self.page().servable(*args, **kwargs)
+        return self
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        if notebook.in_kernel() and self._document is None:
+            return notebook.bundle(self.__panel__(), include, exclude)
+        return super()._repr_mimebundle_(include, exclude)
+
+    def close(self) -> None:
+        """Let go of the work and of the figures."""
+        boot.forget(self._ready)
+        self.session.close()
+        if self.screen is not None:
+            self.screen.close()
+
+    # ---- what happens ------------------------------------------------------------------------------------------------
+
+    def call(self, then: Callable[[], None]) -> None:
+        """Run `then` where the screen may be changed: in the event loop of a server, at once elsewhere."""
+        if self._document is not None:
+            if not self.session.closed:
+                self._document.add_next_tick_callback(then)
+        else:
+            then()
+
+    def _loaded(self) -> None:
+        boot.start()
+        self.session.start()
+
+    def _ready(self) -> None:  # in the background thread, or at once
+        self.call(self._fill)
+
+    def _fill(self) -> None:
+        if boot.error is not None:
+            self.session.say("error", f"the figures cannot be loaded: {boot.error}")
+            return
+        from stem4d_panel.app.screen import content
+
+        self.screen, layout = content(self.session)
+        self._body[:] = [layout]
+
+    def _show_progress(self) -> None:
+        progress, session = self.session.progress, self.session
+        self._cancel.disabled = not session.busy
+        done = all(state == "up to date" for state, _ in session.steps.values())
+        self._run.visible = not session.busy and not done and session.analysis is not None
+        if session.busy:
+            self._status.object = str(progress) if progress is not None else "working"
+            self._progress.value = progress.percent if progress is not None else 0
+        else:
+            self._status.object = "ready" if done else "not up to date"
+            self._progress.value = 100 if done else 0
+
+    def _show_message(self, message: tuple[str, str] | None) -> None:
+        if message is None:
+            self._alert.visible = False
+            return
+        kind, text = message
+        self._alert.param.update(object=safe_text(text), severity=kind, visible=True)
+
+    def _save(self) -> io.BytesIO:
+        from stem4d_panel.results.store import save_result
+
+        result = self.session.current_result()
+        if result is None:
+            self.session.say("error", "there is no finished result to save yet")
+            return io.BytesIO()
+        with tempfile.TemporaryDirectory() as folder:
+            return io.BytesIO(save_result(result, Path(folder) / "result.hspy").read_bytes())
+
+
+def _caller(workbench: weakref.ref[Workbench]) -> Callable[[Callable[[], None]], None]:
+    """Calls through a workbench without keeping it alive."""
+
+    def call(then: Callable[[], None]) -> None:
+        alive = workbench()
+        if alive is not None:
+            alive.call(then)
+
+    return call
+
+
+def _clean_up_after(workbench: Workbench) -> None:
+    alive = weakref.ref(workbench)
+
+    def destroyed(_: Any) -> None:
+        found = alive()
+        if found is not None:
+            found.close()
+
+    pn.state.on_session_destroyed(destroyed)
+
+
+def _headline(shown: Any) -> str:
+    if shown.axes is None:
+        return ""
+    y, x, ky, kx = shown.axes
+    return safe_text(f"{shown.name} · {y.size} × {x.size} · {x.scale:.3g} {x.units} · {kx.scale:.3g} {kx.units}", 120)

@@ -1,0 +1,242 @@
+"""What ``stem4d run`` does with one input after another. Heavy: imported when a run begins."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stem4d_panel.analysis import Analysis
+from stem4d_panel.errors import DataError, SettingError
+from stem4d_panel.results.result import Result
+from stem4d_panel.results.store import save_result
+from stem4d_panel.runtime.cache import Cache
+from stem4d_panel.runtime.progress import Progress
+from stem4d_panel.scan.readers import open_scan
+from stem4d_panel.scan.scan import Scan
+from stem4d_panel.settings import Settings
+
+ENDING = ".stem4d.hspy"
+_PARTS = {"prepare": ("survey", "look", "frames"), "factorize": ("factors",), "cluster": ("tree", "classes"), "measure": ("findings",)}
+_SHOWN = 12  # members of a class named in the table
+
+
+@dataclass(frozen=True)
+class Job:
+    """An input and the file that its result goes to, as they were given."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """A run that went well."""
+
+    job: Job
+    scan: Scan
+    result: Result
+    seconds: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The line that ``--json`` prints."""
+        factors, classes = self.result.factors, self.result.classes
+        return {
+            "input": self.job.source,
+            "output": self.job.target,
+            "scan_shape": list(self.scan.scan_shape),
+            "detector_shape": list(self.scan.detector_shape),
+            "rank": factors.rank,
+            "relative_error": float(factors.relative_error),
+            "iterations": int(factors.iterations),
+            "converged": bool(factors.converged),
+            "n_classes": classes.count,
+            "labels": [int(i) for i in classes.labels],
+            "rotations": [float(r) for r in classes.rotations],
+            "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
+            "peak_memory_bytes": peak_memory(),
+            "warnings": list(self.result.warnings),
+        }
+
+    def __str__(self) -> str:
+        """A summary to read."""
+        factors, classes = self.result.factors, self.result.classes
+        scan, detector = (" × ".join(map(str, s)) for s in (self.scan.scan_shape, self.scan.detector_shape))
+        lines = [
+            f"{self.job.source} -> {self.job.target}",
+            f"  scan {scan}, detector {detector}, {sum(self.seconds.values()):.1f} s",
+            f"  rank {factors.rank}, relative error {factors.relative_error:.4f}, {factors.iterations} iterations"
+            + ("" if factors.converged else ", not converged"),
+            f"  {classes.count} classes at threshold {classes.threshold:g}" + (" (suggested)" if classes.suggested else ""),
+        ]
+        rows = [("class", "share", "area", "crystalline", "symmetry", "members: rotation in degrees")]
+        for found in self.result.findings.classes:
+            turned = [f"{i}: {classes.rotations[i]:.0f}" if found.crystalline else str(i) for i in found.members]
+            more = f" and {len(turned) - _SHOWN} more" if len(turned) > _SHOWN else ""
+            rows.append(
+                (
+                    str(found.label),
+                    f"{found.share:.1%}",
+                    f"{found.fraction:.1%}",
+                    "yes" if found.crystalline else "no",
+                    str(found.fold) if found.fold > 1 else "-",
+                    ", ".join(turned[:_SHOWN]) + more,
+                )
+            )
+        widths = [max(len(row[i]) for row in rows) for i in range(5)]
+        lines += ["  " + "  ".join([*(c.rjust(w) for c, w in zip(row, widths, strict=False)), row[5]]) for row in rows]
+        return "\n".join([*lines, *(f"  warning: {text}" for text in self.result.warnings)])
+
+
+def plan(inputs: Sequence[str], out: str) -> list[Job]:
+    """Which input goes to which file; a folder is made where the results go into one.
+
+    Raises
+    ------
+    DataError
+        If two inputs would go to one file, an output is an input, or the folder cannot be made.
+    """
+    if len(inputs) == 1 and not os.path.isdir(out) and not out.endswith(("/", os.sep)):
+        jobs = [Job(inputs[0], out)]
+    else:
+        jobs = [Job(source, str(Path(out) / (Path(source).stem + ENDING))) for source in inputs]
+        seen: dict[str, str] = {}
+        for job in jobs:
+            name = Path(job.target).name
+            if (other := seen.setdefault(os.path.normcase(name), job.source)) is not job.source:
+                raise DataError(f"{name}: is the output of both {other} and {job.source}; run them into two folders")
+    for job in jobs:
+        for source in inputs:
+            if os.path.exists(source) and os.path.exists(job.target) and os.path.samefile(source, job.target):
+                raise DataError(f"{job.target}: is an input, which is never replaced")
+    if jobs[0].target is not out:
+        try:
+            os.makedirs(out, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{out}: the folder cannot be made: {error.strerror or error}") from error
+    return jobs
+
+
+def check_target(path: str, overwrite: bool) -> None:
+    """Refuse an output that could not be written, before any work is done for it.
+
+    Raises
+    ------
+    DataError
+        If it exists and is not to be replaced, is no regular file, or its folder is missing or not writable.
+    """
+    folder = os.path.dirname(path) or "."
+    if os.path.isdir(path):
+        raise DataError(f"{path}: is a folder, not a file")
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise DataError(f"{path}: is not a regular file")
+    if os.path.exists(path) and not overwrite:
+        raise DataError(f"{path}: exists already; --overwrite replaces it")
+    if not os.path.isdir(folder):
+        raise DataError(f"{path}: cannot be written: no folder {folder}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise DataError(f"{path}: cannot be written: folder {folder} is not writable")
+
+
+def run(
+    job: Job,
+    settings: Settings,
+    dataset: str | None = None,
+    scan_shape: tuple[int, int] | None = None,
+    overwrite: bool = False,
+) -> Report:
+    """Analyse one input and save the result, progress going to standard error.
+
+    Raises
+    ------
+    DataError, SettingError
+        If the input, a setting for it, or the output is refused.
+    """
+    check_target(job.target, overwrite)
+    scan = open_scan(job.source, dataset, scan_shape)
+    _check_rank(scan, settings)
+    # without a budget: every stage is wanted until the result is saved, and the memory goes with the run
+    analysis = Analysis(scan, settings, Cache(budget=sys.maxsize))
+    with _progress(scan.name) as report:
+        analysis.run(report=report)
+        result = analysis.result()
+        report(Progress("save", 0, 1))
+        started = time.perf_counter()
+        save_result(result, job.target, overwrite)
+        saved = time.perf_counter() - started
+    took = analysis.seconds()
+    seconds = {part: sum(took.get(stage, 0.0) for stage in stages) for part, stages in _PARTS.items()}
+    return Report(job, scan, result, {**seconds, "save": saved})
+
+
+def _check_rank(scan: Scan, settings: Settings) -> None:
+    """Refuse a stated rank above what the scan allows at best; masks may lower that later on."""
+    positions, pixels = math.prod(scan.scan_shape), math.prod(scan.detector_shape)
+    rank = settings.factorize.rank
+    if "factorize.rank" in settings.explicit and rank > min(positions, pixels):
+        raise SettingError(
+            f"factorize.rank: {rank} is above {min(positions, pixels)}, the most that {positions} positions × {pixels} pixels allow"
+        )
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Callable[[Progress], None]]:
+    """Show progress on standard error: a bar on a terminal, else one line a stage, once it is over.
+
+    Nothing is written of a stage in which an error ends the run, so that the error's line stands where it is looked for.
+    """
+    if not sys.stderr.isatty():
+        yield _StageLines(name)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    text = TextColumn("{task.description}", markup=False)
+    note = TextColumn("{task.fields[note]}", markup=False)
+    with Bar(text, BarColumn(), note, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=None, note="")
+
+        def show(progress: Progress) -> None:
+            count = f"{progress.unit} {progress.done}/{progress.total}" if progress.unit else ""
+            described = f"{name} · {progress.stage}"
+            note = " · ".join(filter(None, (count, progress.note)))
+            bar.update(task, description=described, completed=progress.done, total=progress.total, note=note)
+
+        yield show
+
+
+class _StageLines:
+    """One line a stage with the seconds it took."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._stage, self._since = name, "", time.perf_counter()
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.stage == self._stage:
+            return
+        now = time.perf_counter()
+        if self._stage:
+            print(f"{self._name}: {self._stage} {now - self._since:.1f} s", file=sys.stderr, flush=True)
+        self._stage, self._since = progress.stage, now
+
+
+def peak_memory() -> int | None:
+    """The most bytes of memory that this process has held; None where the system does not tell."""
+    try:  # Linux's own count; that of getrusage takes in the process that started this one
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        pass
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(most if sys.platform == "darwin" else most * 1024)

@@ -1,0 +1,46 @@
+"""Scans that several tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stem4d_panel.scan.sample import sample_scan
+from stem4d_panel.scan.scan import Scan
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The shared simulated scans beside the repository."""
+    path = Path(__file__).parents[2] / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip(f"no shared scans: {path.parent.name}/{path.name} is not beside the repository")
+    return path
+
+
+@pytest.fixture(scope="session")
+def glass() -> Scan:
+    """The built-in sample with its truth."""
+    return sample_scan(seed=0)
+
+
+@pytest.fixture(scope="session")
+def small() -> Scan:
+    """A scan made in a moment: a halo, a direct beam that moves, three crystals of two kinds; 14 × 18 × 32 × 32 counts."""
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[:14, :18]
+    ky, kx = np.mgrid[:32, :32] - 15.5
+    expected = np.full((14, 18, 32, 32), 0.1)
+    for v, u, fold, radius, turn in ((4, 4, 4, 8.0, 10), (9, 12, 4, 8.0, 47), (3, 13, 6, 11.0, 25)):
+        grain = np.clip(1 - np.hypot(y - v, x - u) / 3.5, 0, None)
+        for angle in np.deg2rad(turn + np.arange(fold) * 360 / fold):
+            spot = np.exp(-((ky - radius * np.sin(angle)) ** 2 + (kx - radius * np.cos(angle)) ** 2) / 2)
+            expected += 60 * grain[..., None, None] * spot
+    expected += 2 * np.exp(-((np.hypot(ky, kx) - 9) ** 2) / 8)
+    move = 0.06 * (x - 8.5)
+    expected += 900 / (1 + np.exp(3 * (np.hypot(ky, kx - move[..., None, None]) - 2.5)))
+    return Scan.from_array(
+        rng.poisson(expected).astype(np.uint16), scan_step=0.5, detector_step=0.3, voltage=300, convergence=1.5, name="small"
+    )
