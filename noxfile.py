@@ -13,6 +13,7 @@ import nox
 nox.needs_version = ">=2024.10"
 nox.options.sessions = ["lint", "tests"]
 nox.options.stop_on_first_error = True
+nox.options.default_venv_backend = "virtualenv"
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 PLAYWRIGHT_PATH = (

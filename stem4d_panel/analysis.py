@@ -60,7 +60,7 @@ _USES: dict[str, tuple[str, ...]] = {
     "factors": tuple(f"factorize.{n}" for n in ("rank", "start", "max_iter", "tol", "seed")),
     "tree": ("cluster.method", "cluster.centring"),
     "classes": ("cluster.threshold",),
-    "findings": ("measure.anisotropy", "measure.level"),
+    "findings": ("measure.anisotropy", "measure.coherence", "measure.level"),
 }
 _VERSIONS = {
     "survey": prepare_chain.VERSION,
@@ -273,7 +273,7 @@ def _make_classes(analysis: Analysis, frames: Frames, factors: Factors, tree: Tr
 
 def _make_findings(analysis: Analysis, frames: Frames, factors: Factors, classes: Classes) -> Steps[Findings]:
     yield Progress("measure", 0, 1, "step")
-    return findings_stage.measure(factors, classes, frames.centre, analysis.settings.measure)
+    return findings_stage.measure(factors, classes, frames.centre, frames.resolution, analysis.settings.measure)
 
 
 _NEEDS: dict[str, tuple[str, ...]] = {

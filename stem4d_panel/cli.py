@@ -6,6 +6,7 @@ way, 130 for a cancel. ``STEM4D_DEBUG=1`` adds tracebacks.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -29,7 +30,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_PORT = 5006
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -107,10 +107,8 @@ def _debug() -> bool:
 
 def _drop_output() -> None:
     """Send what is left in standard output nowhere, so that the interpreter does not fail on it at its end."""
-    try:
+    with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
-        pass
 
 
 def _help(name: str) -> str:
@@ -183,7 +181,9 @@ def serve(
     path: Annotated[
         str | None, typer.Argument(help="A scan, a result or a folder; the built-in sample when absent.")
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 for any that is free.")] = _PORT,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; the first free one from 5006 when absent.")
+    ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Open no browser.")] = False,
 ) -> None:
     """Open the dashboard in the browser."""
@@ -197,7 +197,9 @@ def serve(
 @app.command()
 def run(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Scans.", show_default=False)],
-    output: Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="A file for one input, a folder for several.")],
+    output: Annotated[
+        str, typer.Option("-o", "--output", metavar="OUT", help="A file for one input, a folder for several.")
+    ],
     rank: Annotated[str | None, typer.Option(metavar="NUMBER", help=_help("rank"))] = None,
     threshold: Annotated[str | None, typer.Option(metavar="NUMBER", help=_help("threshold"))] = None,
     seed: Annotated[str | None, typer.Option(metavar="NUMBER", help=_help("seed"))] = None,

@@ -23,8 +23,14 @@ from stem4d_panel.scan.scan import Scan
 from stem4d_panel.settings import Settings
 
 ENDING = ".stem4d.hspy"
-_PARTS = {"prepare": ("survey", "look", "frames"), "factorize": ("factors",), "cluster": ("tree", "classes"), "measure": ("findings",)}
+_PARTS = {
+    "prepare": ("survey", "look", "frames"),
+    "factorize": ("factors",),
+    "cluster": ("tree", "classes"),
+    "measure": ("findings",),
+}
 _SHOWN = 12  # members of a class named in the table
+_ROWS = 40  # classes in the table
 
 
 @dataclass(frozen=True)
@@ -73,10 +79,11 @@ class Report:
             f"  scan {scan}, detector {detector}, {sum(self.seconds.values()):.1f} s",
             f"  rank {factors.rank}, relative error {factors.relative_error:.4f}, {factors.iterations} iterations"
             + ("" if factors.converged else ", not converged"),
-            f"  {classes.count} classes at threshold {classes.threshold:g}" + (" (suggested)" if classes.suggested else ""),
+            f"  {classes.count} classes at threshold {classes.threshold:g}"
+            + (" (suggested)" if classes.suggested else ""),
         ]
         rows = [("class", "share", "area", "crystalline", "symmetry", "members: rotation in degrees")]
-        for found in self.result.findings.classes:
+        for found in self.result.findings.classes[:_ROWS]:
             turned = [f"{i}: {classes.rotations[i]:.0f}" if found.crystalline else str(i) for i in found.members]
             more = f" and {len(turned) - _SHOWN} more" if len(turned) > _SHOWN else ""
             rows.append(
@@ -91,6 +98,8 @@ class Report:
             )
         widths = [max(len(row[i]) for row in rows) for i in range(5)]
         lines += ["  " + "  ".join([*(c.rjust(w) for c, w in zip(row, widths, strict=False)), row[5]]) for row in rows]
+        if classes.count > _ROWS:
+            lines.append(f"  and {classes.count - _ROWS} more classes")
         return "\n".join([*lines, *(f"  warning: {text}" for text in self.result.warnings)])
 
 

@@ -251,6 +251,11 @@ class MeasureSettings(Group):
         bounds=(0.0, 1.0),
         doc="A class counts as crystalline when this part of its pattern's norm is left after the mean of every radius is removed.",
     )
+    coherence = Real(
+        0.5,
+        bounds=(-1.0, 1.0),
+        doc="... and its strongest map correlates with itself at three times the resolution by this much: crystals are larger than the probe, speckle of a glass is not.",
+    )
     level = Real(
         0.5,
         bounds=(0.0, 1.0),

@@ -39,6 +39,7 @@ class ClassCard:
                 ("intensity", "part of all fitted intensity"),
                 ("area", "part of the positions that belong to the class"),
                 ("anisotropy", "part of the pattern's norm left without the mean of every radius"),
+                ("coherence", "how far a map correlates with itself at three times the resolution"),
                 ("symmetry", "highest rotation symmetry found; – for glass and background"),
             )
         )
@@ -52,7 +53,7 @@ class ClassCard:
         more = f" +{len(c.members) - 6}" if len(c.members) > 6 else ""
         cells = (
             f"{swatch} {c.label}", turns + more, f"{100 * c.share:.1f} %", f"{100 * c.fraction:.1f} %",
-            f"{c.anisotropy:.2f}", f"{c.fold}-fold" if c.crystalline else "–",
+            f"{c.anisotropy:.2f}", f"{c.coherence:.2f}", f"{c.fold}-fold" if c.crystalline else "–",
         )  # fmt: skip
         return "<tr>" + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells) + "</tr>"
 

@@ -10,7 +10,8 @@ import panel as pn
 import panel_material_ui as pmui
 
 from stem4d_panel.app.fields import Field
-from stem4d_panel.app.session import STEPS, Session
+from stem4d_panel.app.session import Session
+from stem4d_panel.app.shell import STEPS
 from stem4d_panel.app.text import Html, safe_text
 from stem4d_panel.cluster.thresholds import SUGGESTED, SUGGESTED_REASON
 
@@ -88,7 +89,7 @@ class Controls:
     def _prepare(self) -> list[Any]:
         self.radii = pmui.RangeSlider(label="Mask radii (px)", start=0, end=64, step=0.5, value=(0, 64), css_classes=["mask-radii"], **_SLIDER)
         self.radii.param.watch(self._radii_moved, "value_throttled")
-        self.auto = pmui.Button(label="auto", size="small", variant="text", margin=(2, 8), width=60)
+        self.auto = pmui.Button(label="auto", size="small", variant="outlined", color="default", margin=(10, 8), width=60)
         self.auto.on_click(lambda _: self.session.change({"prepare.mask_inner": None, "prepare.mask_outer": None}))
         self.prepared = Html("", sizing_mode="stretch_width", margin=(0, 14))
         more = self._folded(
@@ -121,7 +122,7 @@ class Controls:
         threshold = self._field("cluster.threshold", css_classes=["threshold"])
         self.fields["cluster.threshold"].hint(f"{SUGGESTED:g}")
         why = Html(f'<span title="{safe_text(SUGGESTED_REASON)}" style="font-size:11px;opacity:.7">empty: the suggested {SUGGESTED:g}, which has separated the simulated scans</span>', sizing_mode="stretch_width", margin=(0, 14))
-        return [threshold, why, self._pair("cluster.method", "cluster.centring"), self._pair("measure.anisotropy", "measure.level"), self.save]
+        return [threshold, why, self._pair("cluster.method", "cluster.centring"), self._folded("More", self._pair("measure.anisotropy", "measure.coherence"), self._field("measure.level")), self.save]
 
     # ---- what the user does ------------------------------------------------------------------------------------------
 

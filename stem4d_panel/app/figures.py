@@ -9,7 +9,7 @@ import holoviews as hv
 import holoviews.plotting.bokeh  # noqa: F401 - registers the renderer, without the notebook's side effects
 import numpy as np
 from bokeh.models import ScaleBar
-from bokeh.models.annotations.dimensional import CustomDimensional
+from bokeh.models.annotations.dimensional import Metric
 from holoviews.operation.datashader import rasterize, regrid
 from holoviews.streams import Pipe
 
@@ -17,7 +17,7 @@ from stem4d_panel.scan.scan import Axis
 
 hv.Store.set_current_backend("bokeh")
 
-_DECADES = [1, 2, 5, 10, 20, 50, 100, 200, 500]
+_DECADES = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0]
 
 
 def bounds(y: Axis, x: Axis) -> tuple[float, float, float, float]:
@@ -38,10 +38,10 @@ def frame_size(y: Axis, x: Axis, width: int) -> tuple[int, int]:
     return (width, max(60, round(width * h / w))) if w >= h else (max(60, round(width * w / h)), width)
 
 
-def _basis(unit: str) -> dict[str, tuple[float, str, str]]:
-    if unit == "nm":
-        return {"nm": (1, "nm", "nm"), "µm": (1000, "µm", "µm"), "pm": (1e-3, "pm", "pm")}
-    return {unit: (1, unit, unit)}
+def _dimension(unit: str) -> Metric:
+    """The unit of a scale bar; only lengths change to another prefix."""
+    base, shown = {"nm": ("m", ["nm", "µm"]), "mrad": ("rad", ["mrad"])}.get(unit, (unit, [unit]))
+    return Metric(base_unit=base, include=shown, ticks=_DECADES)
 
 
 def named(name: str, unit: str = "", *more: Callable[[Any, Any], None]) -> list[Callable[[Any, Any], None]]:
@@ -54,13 +54,14 @@ def named(name: str, unit: str = "", *more: Callable[[Any, Any], None]) -> list[
         figure.name = name
         figure.toolbar.logo = None
         figure.toolbar.autohide = True
+        figure.toolbar_inner = True
         figure.min_border = 2
         figure.outline_line_color = None
         if unit:
             bar = ScaleBar(
                 range=figure.x_range,
                 unit=unit,
-                dimensional=CustomDimensional(basis=_basis(unit), ticks=_DECADES if unit != "1/nm" else [0.1, 0.2, 0.5, *_DECADES]),
+                dimensional=_dimension(unit),
                 location="bottom_left",
                 orientation="horizontal",
                 bar_length=0.25,

@@ -64,12 +64,12 @@ class GalleryView:
     def __init__(self, session: Session, width: int) -> None:
         self.session, self.width = session, width
         heading = pmui.Typography("Components · map over pattern, in tree order", variant="subtitle2", margin=(6, 8, 0, 8))
-        self.pane = pn.pane.HoloViews(None, linked_axes=False, margin=0, width=width + 40, height=320)
+        self.pane = pn.pane.HoloViews(None, linked_axes=False, margin=0, width=width + 30, height=320)
         self._pipe = Pipe(data=None)
         self._tap: Tap | None = None
         self._shape: tuple[int, int] | None = None
         session.param.watch(lambda _: self.refresh(), ["shown", "component"])
-        self.layout = pn.Column(heading, self.pane, margin=0, width=width + 44)
+        self.layout = pn.Column(heading, self.pane, margin=0, width=width + 34)
 
     def _columns(self, rank: int) -> int:
         return max(1, min(rank, 10 if rank > 7 else 7))
@@ -100,7 +100,7 @@ class GalleryView:
             self._tap.clear()
         self._tap = Tap(source=overlay, x=None, y=None)
         self._tap.add_subscriber(self._tapped)
-        self.pane.param.update(width=self.width + 40, height=h + 36)
+        self.pane.param.update(width=self.width + 30, height=h + 16)
         self.pane.object = overlay.opts(
             hv.opts.Overlay(
                 frame_width=w, frame_height=h, xaxis=None, yaxis=None, toolbar="above", framewise=True, show_legend=False,

@@ -26,7 +26,7 @@ class MapView:
         self.mode = pmui.Select(label="Maps", options=MODES, value="classes", size="small", width=170, margin=(4, 6))
         self.truth = pmui.Switch(label="Truth", value=False, visible=False, margin=(8, 6), size="small")
         self.caption = pmui.Typography("", variant="caption", margin=(0, 8), width=width)
-        self.pane = pn.pane.HoloViews(None, linked_axes=False, margin=0, width=width + 30, height=width + 40)
+        self.pane = pn.pane.HoloViews(None, linked_axes=False, margin=0, width=width + 24, height=width + 16)
         self._image, self._overlay, self._outline, self._point = (Pipe(data=None) for _ in range(4))
         self._box: Box | None = None
         self._tap: Tap | None = None
@@ -36,7 +36,7 @@ class MapView:
         session.param.watch(self._component_chosen, "component")
         session.param.watch(lambda _: self._mark(), "point")
         self.layout = pn.Column(
-            pn.Row(self.mode, self.truth, margin=0), self.pane, self.caption, width=width + 34, margin=0
+            pn.Row(self.mode, self.truth, margin=0, height=58), self.pane, self.caption, width=width + 34, margin=0
         )
 
     def _component_chosen(self, event: Any) -> None:

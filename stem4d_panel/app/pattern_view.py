@@ -40,14 +40,18 @@ class PatternFigure:
     def __init__(self, name: str, width: int) -> None:
         self.name, self.width = name, width
         self.dims = (f"{name}_kx", f"{name}_ky")
-        self.pane = pn.pane.HoloViews(None, linked_axes=False, margin=0, width=width + 30, height=width + 40)
+        self.pane = pn.pane.HoloViews(None, linked_axes=False, margin=0, width=width + 24, height=width + 16)
         self._image, self._marks = Pipe(data=None), Pipe(data=None)
         self._key: tuple[Box, str] | None = None
 
-    def draw(self, image: np.ndarray, axes: tuple[Axis, Axis], field: tuple[Axis, Axis], rings: tuple[float, float] | None, how: str) -> None:
-        """Show `image` on `axes` in a figure as large as `field`, with circles of two radii (in the axes' units)."""
+    def draw(self, image: np.ndarray, axes: tuple[Axis, Axis], field: tuple[Axis, Axis], rings: tuple[float, float] | None, how: str, inner: float = 0.0) -> None:
+        """Show `image` on `axes` in a figure as large as `field`, with circles of two radii (in the axes' units).
+
+        Intensities are stretched to what lies outside `inner`, so that the direct beam does not hide the rest.
+        """
         values = palette.scaled(image, how)
-        inside = values[values > 0] if (values > 0).any() else values
+        y, x = (a.offset + a.scale * np.arange(a.size) for a in axes)
+        inside = values[(np.hypot(y[:, None], x) >= inner) & (values > 0)]
         self._image.send((values, palette.limits(inside, 0.5, 99.7), palette_name("inferno"), bounds(*axes)))
         self._marks.send(rings)
         key = (bounds(*field), field[1].units)
@@ -91,7 +95,7 @@ class PatternView:
         session.param.watch(lambda _: self.refresh(), "shown")
         session.param.watch(self._component_chosen, "component")
         self.layout = pn.Column(
-            pn.Row(self.mode, self.scale, margin=0), self.figure.pane, self.caption, width=width + 34, margin=0
+            pn.Row(self.mode, self.scale, margin=0, height=58), self.figure.pane, self.caption, width=width + 34, margin=0
         )
 
     def _component_chosen(self, event: Any) -> None:
@@ -124,7 +128,7 @@ class PatternView:
             else:
                 image = shown.factors.patterns[k]
                 caption = f"component {k}, class {label}, turned by {shown.classes.rotations[k]:.1f}°"
-        self.figure.draw(image, axes, field, rings, self.scale.value)
+        self.figure.draw(image, axes, field, rings, self.scale.value, rings[0] if rings else 0.0)
         self.caption.object = caption
 
     def close(self) -> None:
@@ -139,10 +143,10 @@ class PointView:
         self.session, self.scale = session, scale
         self.caption = pmui.Typography("tap the map: the pattern measured there", variant="caption", margin=(0, 8), width=width)
         self.figure = PatternFigure("measured", width)
-        heading = pmui.Typography("Measured at the point", variant="subtitle2", margin=(14, 8), height=22)
+        heading = pmui.Typography("Measured at the point", variant="subtitle2", margin=(20, 8, 0, 8))
         session.param.watch(lambda _: self.refresh(), ["point", "shown"])
         scale.param.watch(lambda _: self.refresh(), "value")
-        self.layout = pn.Column(heading, self.figure.pane, self.caption, width=width + 34, margin=0)
+        self.layout = pn.Column(pn.Row(heading, height=58, margin=0), self.figure.pane, self.caption, width=width + 34, margin=0)
 
     def refresh(self) -> None:
         """Draw the pattern of the chosen position, or of the strongest one before any is chosen."""
@@ -162,7 +166,8 @@ class PointView:
             return
         counts = float(np.nansum(pattern))
         pattern[tuple(shown.look.bad.all.T)] = 0
-        self.figure.draw(pattern, detector_axes(shown), detector_axes(shown), None, self.scale.value)
+        axes = detector_axes(shown)
+        self.figure.draw(pattern, axes, axes, None, self.scale.value, shown.look.inner * axes[1].scale)
         where = f"y {point[0]}, x {point[1]} · {counts:,.0f} counts"
         if shown.findings is not None:
             label = int(shown.findings.position_labels[point])

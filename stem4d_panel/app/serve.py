@@ -14,38 +14,30 @@ import tornado.ioloop
 import tornado.netutil
 import tornado.web
 
+from stem4d_panel.app import shell
 from stem4d_panel.errors import DataError, SettingError
 
 ADDRESS = "127.0.0.1"
 DEFAULT_PORT = 5006
-STEPS = ("Data", "Prepare", "Factorise", "Cluster")
-
-_SHELL = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>stem4d</title><link rel="icon" href="data:,">
-<style>
-:root{{color-scheme:light dark}}
-body{{margin:0;font:13px Roboto,system-ui,sans-serif;display:grid;grid-template:48px 1fr/330px 1fr;height:100vh;background:#fff;color:#222}}
-header{{grid-column:1/3;background:#31688e;color:#fff;padding:11px 24px;font-size:20px;font-weight:600}}
-nav{{border-right:1px solid #ddd}} nav div{{padding:11px 14px;border-bottom:1px solid #e5e5e5;font-weight:500}}
-main{{padding:24px;opacity:.7}}
-@media(prefers-color-scheme:dark){{body{{background:#121212;color:#eee}}nav,nav div{{border-color:#333}}}}
-</style></head><body><header>stem4d</header><nav>{steps}</nav><main>starting …</main>
-<script>
-const wait=()=>fetch("/ready",{{cache:"no-store"}}).then(r=>r.status==404?location.reload():setTimeout(wait,150)).catch(()=>setTimeout(wait,150));wait();
-</script></body></html>"""
 
 
 class _Shell(tornado.web.RequestHandler):
     def get(self) -> None:
         self.set_header("Cache-Control", "no-store")
-        self.write(_SHELL.format(steps="".join(f"<div>{s}</div>" for s in STEPS)))
+        self.write(shell.PAGE)
 
 
 class _Ready(tornado.web.RequestHandler):
-    """Says "not yet" while the shell answers; the app has no such page, and its 404 means that it is there."""
+    """Answers when the app is there."""
 
-    def get(self) -> None:
+    def initialize(self, ready: asyncio.Event) -> None:
+        self.ready = ready
+
+    async def get(self) -> None:
+        await self.ready.wait()
         self.set_header("Cache-Control", "no-store")
-        self.write("not yet")
+        self.set_header("Connection", "close")
+        self.write("ready")
 
 
 def _bind(port: int | None) -> list[Any]:
@@ -88,17 +80,20 @@ def serve(path: str | Path | None = None, port: int | None = None, open_browser:
 
 async def _main(sockets: list[Any], path: Path | None, open_browser: bool) -> None:
     number = sockets[0].getsockname()[1]
-    shell = tornado.httpserver.HTTPServer(tornado.web.Application([("/", _Shell), ("/ready", _Ready)]))
-    shell.add_sockets(sockets)
+    ready = asyncio.Event()
+    front = tornado.httpserver.HTTPServer(
+        tornado.web.Application([("/", _Shell), ("/ready", _Ready, {"ready": ready})])
+    )
+    front.add_sockets(sockets)
     url = f"http://{ADDRESS}:{number}"
     print(f"stem4d is at {url} (Ctrl+C stops it)", file=sys.stderr, flush=True)
     if open_browser:
         webbrowser.open(url)
     session = await asyncio.get_running_loop().run_in_executor(None, _import_app, path)
-    shell.stop()
-    await shell.close_all_connections()
+    front.stop()
     server = _app_server(session, number)
     server.start()
+    ready.set()  # pages that wait on the shell's last connections load again, from the app
     from stem4d_panel.app.boot import boot
 
     tornado.ioloop.IOLoop.current().call_later(8, boot.start)  # also when nobody has opened the page

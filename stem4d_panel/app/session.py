@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import param
 
+from stem4d_panel.app.shell import STEPS
 from stem4d_panel.errors import Stem4dError
 from stem4d_panel.runtime.jobs import Job, compute
 from stem4d_panel.runtime.progress import Progress, Steps
 from stem4d_panel.settings import SHORT_NAMES, Settings
 
-STEPS = ("Data", "Prepare", "Factorise", "Cluster")
 _STEP_STAGES = {
     "Data": ("survey",),
     "Prepare": ("look", "frames"),
@@ -303,7 +303,7 @@ class Session(param.Parameterized):
         classes, findings = r.classes, r.findings
         if self.settings != r.settings:
             classes = classify(r.factors, r.tree, r.centre, self.settings.cluster.threshold)
-            findings = measure(r.factors, classes, r.centre, self.settings.measure)
+            findings = measure(r.factors, classes, r.centre, float(r.preparation["resolution_px"]), self.settings.measure)
         self.shown = Shown(
             factors=r.factors, tree=r.tree, classes=classes, findings=findings, name=r.name, axes=r.axes, centre=r.centre,
             mask=r.mask, virtual=r.factors.maps.sum(axis=0), mean_pattern=r.mean_pattern,

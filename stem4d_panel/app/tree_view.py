@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import holoviews as hv
@@ -22,8 +23,8 @@ DIMS = ["tree_leaf", "tree_height"]
 ABOVE = "#8a8a8a"
 
 
-def branches(tree: Tree, classes: Classes, colours: list[str]) -> list[dict[str, Any]]:
-    """Each merge as a path of four corners with its colour: that of its class, or grey above the threshold."""
+def branches(tree: Tree, classes: Classes, colours: list[str]) -> list[tuple[float, float, float, float, str]]:
+    """Each merge as three segments (x0, y0, x1, y1, colour): in the colour of its class, or grey above the threshold."""
     x = np.zeros(2 * tree.size - 1)
     x[tree.leaf_order] = np.arange(tree.size)
     height, below = tree.heights, tree.leaves()
@@ -33,9 +34,8 @@ def branches(tree: Tree, classes: Classes, colours: list[str]) -> list[dict[str,
         x[new] = (x[a] + x[b]) / 2
         labels = set(classes.labels[below[new]].tolist())
         colour = colours[labels.pop()] if len(labels) == 1 else ABOVE
-        out.append(
-            {DIMS[0]: [x[a], x[a], x[b], x[b]], DIMS[1]: [height[a], row[2], row[2], height[b]], "colour": colour}
-        )
+        corners = ((x[a], height[a]), (x[a], row[2]), (x[b], row[2]), (x[b], height[b]))
+        out += [(*p, *q, colour) for p, q in pairwise(corners)]
     return out
 
 
@@ -46,7 +46,7 @@ class TreeView:
         self.session, self.size = session, (width, height)
         self.caption = pmui.Typography("", variant="caption", margin=(0, 8), width=width)
         heading = pmui.Typography("Dendrogram · drag the line", variant="subtitle2", margin=(6, 8, 0, 8))
-        self.pane = pn.pane.HoloViews(None, linked_axes=False, margin=0, width=width + 70, height=height + 50)
+        self.pane = pn.pane.HoloViews(None, linked_axes=False, margin=0, width=width + 70, height=height + 24)
         self._pipe = Pipe(data=None)
         self._span: Span | None = None
         self._plot: Any = None
@@ -56,7 +56,7 @@ class TreeView:
 
     def _draw(self, data: Any) -> hv.Overlay:
         paths, leaves, top = data or ([], [], 1.0)
-        lines = hv.Path(paths, DIMS, "colour").opts(color="colour", line_width=2.2)
+        lines = hv.Segments(paths, [*DIMS, "tree_leaf_end", "tree_height_end"], "colour").opts(color="colour", line_width=2.2)
         labels = hv.Labels(leaves, DIMS, ["text", "leaf_colour"]).opts(
             text_color="leaf_colour", text_font_size="9pt", text_baseline="top", yoffset=-0.015 * top, text_font_style="bold"
         )

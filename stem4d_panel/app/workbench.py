@@ -16,6 +16,7 @@ from stem4d_panel.app import notebook
 from stem4d_panel.app.boot import boot
 from stem4d_panel.app.controls import THEME, Controls
 from stem4d_panel.app.session import Session
+from stem4d_panel.app.shell import TEMPLATE
 from stem4d_panel.app.text import safe_text
 from stem4d_panel.settings import Settings
 
@@ -95,6 +96,7 @@ class Workbench(pn.viewable.Viewer):  # type: ignore[misc]
             sidebar_width=SIDEBAR,
             sidebar_resizable=False,
             theme_config=THEME,
+            template=TEMPLATE,
         )
 
     def servable(self, *args: Any, **kwargs: Any) -> Any:

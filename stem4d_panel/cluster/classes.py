@@ -107,8 +107,8 @@ def classify(factors: Factors, tree: Tree, centre: tuple[float, float], threshol
         pattern, mean_map = np.zeros(factors.mask.shape, np.float32), np.zeros(factors.maps.shape[1:], np.float32)
         for i in members:
             angle, shift = placed[root][i]
-            labels[i], rotations[i], shifts[i] = label, (angle - angle0) % 360, shift - shift0
-            turn = -rotations[i]
+            labels[i], rotations[i], shifts[i] = label, (angle - angle0) % 360 % 360, shift - shift0
+            turn = -rotations[i]  # twice % above: a hair below zero rounds to 360 at first
             pattern += totals[i] * (
                 rotate_pattern(factors.patterns[i], factors.mask, centre, turn) if turn else factors.patterns[i]
             )

@@ -23,7 +23,7 @@ def best_shift(reference: np.ndarray, image: np.ndarray, overlap: float = 0.25) 
         return np.asarray(fft.rfft2(values.astype(np.float64), size))
 
     def back(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        full = fft.irfft2(a.conj() * b, size)
+        full = np.asarray(fft.irfft2(a.conj() * b, size))
         return np.roll(full, (ny - 1, nx - 1), (0, 1))[: 2 * ny - 1, : 2 * nx - 1]
 
     ones = spectrum(np.ones((ny, nx)))

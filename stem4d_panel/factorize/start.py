@@ -14,8 +14,9 @@ def initial_factors(X: np.ndarray, rank: int, start: str, seed: int) -> tuple[np
     X : ndarray, shape (n, m), non-negative
     rank : int
     start : {"nndsvd", "nndsvda", "random"}
-        From a singular value decomposition (Boutsidis & Gallopoulos 2008), its zeros filled with the mean of X for
-        ``nndsvda``; or half-normal random numbers.
+        From a singular value decomposition (Boutsidis & Gallopoulos 2008), its zeros filled for ``nndsvda`` with the
+        size that makes an even product of X's mean (the mean itself, as is usual, would make the start depend on the
+        unit of X); or half-normal random numbers.
     seed : int
 
     Returns
@@ -45,6 +46,6 @@ def initial_factors(X: np.ndarray, rank: int, start: str, seed: int) -> tuple[np
             factor = np.sqrt(s[j] * size)
             W[:, j], H[j] = factor * a / np.linalg.norm(a), factor * b / np.linalg.norm(b)
     if start == "nndsvda":
-        W[W < 1e-12] = mean
-        H[H < 1e-12] = mean
+        W[W <= 1e-12 * W.max()] = scale
+        H[H <= 1e-12 * H.max()] = scale
     return W.astype(X.dtype), H.astype(X.dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import fft
 
 from stem4d_panel.cluster.classes import Classes
 from stem4d_panel.cluster.polar import anisotropy, spectra, to_polar
@@ -31,8 +32,10 @@ class ClassFinding:
         Part of the positions that belong to it.
     anisotropy : float
         Part of the pattern's norm left when the mean of every radius is removed.
+    coherence : float
+        Autocorrelation of a map at three times the resolution, the highest of the members'.
     crystalline : bool
-        Whether that is at or above ``measure.anisotropy``.
+        Whether both reach ``measure.anisotropy`` and ``measure.coherence``.
     fold : int
         Highest rotation symmetry (6, 4, 3, 2; 1 for none) under which the pattern correlates above 0.6 with itself.
     """
@@ -42,6 +45,7 @@ class ClassFinding:
     share: float
     fraction: float
     anisotropy: float
+    coherence: float
     crystalline: bool
     fold: int
 
@@ -64,6 +68,19 @@ class Findings:
     orientation: np.ndarray
 
 
+def map_coherence(image: np.ndarray, distance: float) -> float:
+    """Autocorrelation of a map (y, x) at a distance in px, mean removed, averaged over directions; 0 for an even map."""
+    ny, nx = image.shape
+    size = (2 * ny, 2 * nx)
+    pairs = fft.irfft2(np.abs(fft.rfft2(np.ones_like(image), size)) ** 2, size)
+    products = fft.irfft2(np.abs(fft.rfft2(image - image.mean(), size)) ** 2, size) / np.maximum(pairs, 1)
+    radius = np.hypot(fft.fftfreq(2 * ny)[:, None] * 2 * ny, fft.fftfreq(2 * nx) * 2 * nx)
+    ring = (np.abs(radius - min(distance, max(ny, nx) / 2)) < 0.6) & (pairs > 0.5)
+    if products[0, 0] <= 1e-12 * float((image**2).mean()) or not ring.any():
+        return 0.0
+    return float(products[ring].mean() / products[0, 0])
+
+
 def fold_of(spectrum: np.ndarray, angles: int) -> int:
     """Highest rotation symmetry of a pattern, from its autocorrelation over the angle.
 
@@ -83,16 +100,34 @@ def fold_of(spectrum: np.ndarray, angles: int) -> int:
     return 1
 
 
-def measure(factors: Factors, classes: Classes, centre: tuple[float, float], settings: MeasureSettings) -> Findings:
+def measure(
+    factors: Factors, classes: Classes, centre: tuple[float, float], resolution: float, settings: MeasureSettings
+) -> Findings:
     """Assign positions and orientations, and put each class into numbers.
 
+    Parameters
+    ----------
+    factors : Factors
+    classes : Classes
+    centre : tuple of float
+        Direct beam (ky, kx) in pixels of the patterns.
+    resolution : float
+        Standard deviation of the blur of the maps, scan pixels.
+    settings : MeasureSettings
+
+    Notes
+    -----
     A position belongs to the crystalline class whose located map is highest there in parts of its own maximum, if it
     reaches ``measure.level``; else to the strongest of the other classes.
     """
     polar = to_polar(classes.patterns, factors.mask, centre)
     angles = polar.values.shape[2]
     aniso, spectrum = anisotropy(polar), spectra(polar, "ring")
-    crystalline = aniso >= settings.anisotropy
+    distance = max(2.0, 3 * resolution)
+    coherence = np.array(
+        [max(map_coherence(factors.maps[i], distance) for i in classes.members(c)) for c in range(classes.count)]
+    )
+    crystalline = (aniso >= settings.anisotropy) & (coherence >= settings.coherence)
     peak = classes.located.max(axis=(1, 2), keepdims=True)
     relative = np.where(peak > 0, classes.located / np.where(peak > 0, peak, 1), 0) * crystalline[:, None, None]
     best = relative.argmax(axis=0)
@@ -118,6 +153,7 @@ def measure(factors: Factors, classes: Classes, centre: tuple[float, float], set
                 share=float(totals[members].sum() / max(float(totals.sum()), 1e-30)),
                 fraction=float((position_labels == label).mean()),
                 anisotropy=float(aniso[label]),
+                coherence=float(coherence[label]),
                 crystalline=bool(crystalline[label]),
                 fold=folds[label],
             )

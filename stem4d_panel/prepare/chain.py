@@ -140,14 +140,22 @@ def choose_bin(settings: PrepareSettings, shape: tuple[int, int]) -> int:
     return int(settings.bin)
 
 
+def probe_sigma(calibration: Calibration) -> float | None:
+    """Standard deviation of the probe in scan pixels, None where probe or step is unknown."""
+    step = calibration.scan_step[1]
+    if calibration.probe_size.value is None or step.unit == "px" or not step.value:
+        return None
+    return calibration.probe_size.value / 2.3548 / step.value
+
+
 def choose_smooth(settings: PrepareSettings, calibration: Calibration) -> tuple[float, str | None]:
     """Standard deviation of the scan smoothing in px, and a note where it was assumed."""
     if settings.smooth is not None:
         return float(settings.smooth), None
-    step = calibration.scan_step[1]
-    if calibration.probe_size.value is None or step.unit == "px" or not step.value:
+    probe = probe_sigma(calibration)
+    if probe is None:
         return 1.0, "probe or scan step unknown: maps smoothed by 1 px; prepare.smooth sets it"
-    sigma = 0.8 * calibration.probe_size.value / 2.3548 / step.value
+    sigma = 0.8 * probe
     return (0.0 if sigma < 0.3 else float(min(sigma, 20.0))), None
 
 
@@ -293,6 +301,7 @@ def _frames(
         axes=(y, x, ky, kx),
         centre=(middle[0], middle[1]),
         smooth=sigma,
+        resolution=float(np.hypot(sigma, probe_sigma(calibration) or 0.0)),
         bin=factor,
         is_counts=plain and scan.dtype.kind in "iu",
         linear=settings.noise != "sqrt",

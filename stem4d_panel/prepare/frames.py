@@ -47,6 +47,8 @@ class Frames:
         Direct beam (ky, kx) in binned pixels.
     smooth : float
         Standard deviation of the scan smoothing, px.
+    resolution : float
+        Standard deviation of the blur of the maps by probe and smoothing, px (the probe's part only where it is known).
     bin : int
         Detector pixels summed along each axis.
     is_counts : bool
@@ -67,6 +69,7 @@ class Frames:
     axes: tuple[Axis, Axis, Axis, Axis]
     centre: tuple[float, float]
     smooth: float
+    resolution: float
     bin: int
     is_counts: bool
     linear: bool

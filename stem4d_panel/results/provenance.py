@@ -37,6 +37,7 @@ def describe_preparation(frames: Frames) -> dict[str, Any]:
     return {
         "bin": frames.bin,
         "smooth_px": frames.smooth,
+        "resolution_px": frames.resolution,
         "inner_px": look.inner,
         "outer_px": look.outer,
         "centre_px": list(descan.centre),

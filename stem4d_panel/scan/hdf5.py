@@ -17,6 +17,7 @@ import numpy as np
 from stem4d_panel.errors import DataError
 from stem4d_panel.scan.readers import Candidate, Opened, RawAxis, check, damage, first_line, select, shown
 from stem4d_panel.scan.units import to_house_units
+from stem4d_panel.scan.write import read_truth
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +60,7 @@ def read(path: Path, dataset: str | None, scan_shape: tuple[int, int] | None) ->
             data, where = _pick(file, path, dataset, scan_shape)
             _check_filters(data, path)
             axes, instrument = _described(file, where, data)
-            return Opened(data, axes, where, instrument, _warnings(data))
+            return Opened(data, axes, where, instrument, _warnings(data), read_truth(file, data.shape))
     except BaseException:
         file.close()
         raise

@@ -24,6 +24,8 @@ from stem4d_panel.scan.units import to_house_units
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from stem4d_panel.scan.truth import Truth
+
 HDF5_ENDINGS = (".h5", ".hdf5", ".hspy", ".emd", ".nxs", ".nx5", ".he5", ".de5", ".app5", ".py4dstem")
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LISTED = 8  # datasets named in a message
@@ -73,6 +75,7 @@ class Opened:
     dataset: str | None = None
     instrument: Mapping[str, Any] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    truth: Truth | None = None
 
 
 def open_scan(path: str | Path, dataset: str | None = None, scan_shape: tuple[int, int] | None = None) -> Scan:
@@ -107,7 +110,7 @@ def open_scan(path: str | Path, dataset: str | None = None, scan_shape: tuple[in
     axes, notes = _axes(raw, data.shape)
     instrument = {key: number for key, value in opened.instrument.items() if (number := _positive(value)) is not None}
     source = Source.of(path, opened.dataset)
-    return Scan(data, axes, name, source, instrument, (*notes, *opened.warnings))
+    return Scan(data, axes, name, source, instrument, (*notes, *opened.warnings), opened.truth)
 
 
 def candidates(path: str | Path) -> list[Candidate]:

@@ -14,6 +14,7 @@ from stem4d_panel.scan.scan import Scan
 from stem4d_panel.scan.truth import Crystal, Truth
 
 TRUTH_LAYOUT = 1
+CHUNK_BYTES = 4 * 2**20
 _NAMED = {"voltage": "beam_energy", "convergence": "convergence_angle"}  # kV and mrad, as HyperSpy has them
 _ROWS = 100_000  # crystals and hot pixels that a truth may have when read
 
@@ -33,7 +34,8 @@ def write_scan(scan: Scan, path: str | Path, overwrite: bool = False) -> Path:
         f.attrs.update(file_format="HyperSpy", file_format_version="3.3", creator="stem4d_panel")
         group = f.create_group("Experiments/scan")
         group.attrs.update(package="hyperspy", package_version="2.0")
-        data = group.create_dataset("data", shape=scan.shape, dtype=np.uint8 if scan.dtype.kind == "b" else scan.dtype)
+        dtype = np.dtype(np.uint8) if scan.dtype.kind == "b" else scan.dtype
+        data = group.create_dataset("data", shape=scan.shape, dtype=dtype, chunks=_chunks(scan.shape, dtype.itemsize))
         for rows, block in scan.blocks():
             data[rows] = block
         for i, axis in enumerate(scan.axes):
@@ -56,6 +58,12 @@ def write_scan(scan: Scan, path: str | Path, overwrite: bool = False) -> Path:
         if scan.truth is not None:
             _write_truth(f.create_group("truth"), scan.truth)
     return path
+
+
+def _chunks(shape: tuple[int, int, int, int], itemsize: int) -> tuple[int, int, int, int]:
+    """Whole patterns along a row of positions; not compressed, but HyperSpy opens nothing lazily that has no chunks."""
+    _, nx, nky, nkx = shape
+    return (1, max(1, min(nx, CHUNK_BYTES // (nky * nkx * itemsize))), nky, nkx)
 
 
 def _write_truth(group: h5py.Group, truth: Truth) -> None:
@@ -88,7 +96,8 @@ def read_truth(file: h5py.File, shape: tuple[int, ...]) -> Truth | None:
         None where there is none, or it does not fit the scan: a truth is never worth a refusal.
     """
     try:
-        if file.get("truth", getlink=True).__class__ is not h5py.HardLink or "stem4d_truth" not in file["truth"].attrs:
+        inside = isinstance(file.get("truth", getlink=True), h5py.HardLink)
+        if not inside or "stem4d_truth" not in file["truth"].attrs:
             return None
         return _read_truth(file["truth"], shape)
     except (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError):
@@ -99,7 +108,7 @@ def _read_truth(group: h5py.Group, shape: tuple[int, ...]) -> Truth | None:
     if int(group.attrs["stem4d_truth"]) > TRUTH_LAYOUT:
         return None
     count, hot = group["class_name"].size, group["hot_pixels"].shape[0]
-    wanted: dict[str, tuple[int, ...]] = {name: (count,) for name in ("class_name", "rotation", "fold", "diameter")}
+    wanted: dict[str, tuple[int, ...]] = dict.fromkeys(("class_name", "rotation", "fold", "diameter"), (count,))
     wanted |= {"centre": (count, 2), "chord": (count, *shape[:2]), "descan": (2, *shape[:2]), "hot_pixels": (hot, 2)}
     values: dict[str, Any] = {}
     for name, size in wanted.items():

@@ -1,0 +1,36 @@
+"""What a page shows before its scripts have run: the frame of the screen with the names of its steps."""
+
+from __future__ import annotations
+
+STEPS = ("Data", "Prepare", "Factorise", "Cluster")
+
+CSS = """
+#shell { position: fixed; inset: 0; z-index: 9999; display: grid; grid-template: 48px 1fr / 330px 1fr; background: #fff;
+         color: #222; font: 13px Roboto, system-ui, sans-serif }
+#shell header { grid-column: 1 / 3; background: #31688e; color: #fff; padding: 11px 24px; font-size: 20px; font-weight: 600 }
+#shell nav { border-right: 1px solid #ddd }
+#shell nav div { padding: 11px 14px; border-bottom: 1px solid #e5e5e5; font-weight: 500 }
+#shell main { padding: 24px; opacity: .7 }
+@media (prefers-color-scheme: dark) {
+  #shell { background: #121212; color: #eee }
+  #shell nav, #shell nav div { border-color: #333 }
+}
+"""
+
+BODY = (
+    '<div id="shell"><header>stem4d</header><nav>'
+    + "".join(f"<div>{step}</div>" for step in STEPS)
+    + '</nav><main>starting … <div id="loader-error"></div></main></div>'
+)
+
+# before the app answers: nothing but the frame, and a wait for the app
+PAGE = f"""<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>stem4d</title><link rel="icon" href="data:,">
+<style>{CSS}</style></head><body>{BODY}<script>
+fetch("/ready", {{cache: "no-store"}}).finally(() => location.reload())
+</script></body></html>"""
+
+# the app's own page: the frame stays until its widgets are drawn (its script shows and hides the element `loader`)
+TEMPLATE = f"""{{% extends "base.html" %}}
+{{% block loader_css %}}{CSS}{{% endblock %}}
+{{% block loader %}}<div id="loader"><span class="spinner"></span>{BODY}</div>{{% endblock %}}
+"""
