@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,14 @@ _VERSIONS = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class _Timed:
+    """A stage's value and the wall time that it took."""
+
+    value: Any
+    seconds: float
+
+
 class Analysis:
     """A scan with settings; each stage is computed when it is first asked for, and shared through a cache.
 
@@ -98,42 +107,57 @@ class Analysis:
         self.scan = as_scan(scan)
         self.settings = (settings or Settings.make()).replace(_full_names(changes))
         self.cache = shared_cache if cache is None else cache
+        self._held: dict[str, _Timed] = {}  # own values stay, however small the cache's budget is
 
     def replace(self, settings: Settings | Mapping[str, Any] | None = None, **changes: Any) -> Analysis:
         """The same scan with other settings; what does not depend on the change is shared."""
         base = settings if isinstance(settings, Settings) else self.settings.replace(settings or {})
-        return Analysis(self.scan, base, self.cache, **changes)
+        new = Analysis(self.scan, base, self.cache, **changes)
+        keys = {new.key(stage) for stage in STAGES}
+        new._held = {key: value for key, value in self._held.items() if key in keys}
+        return new
 
     def key(self, stage: str) -> str:
         """Identifies a stage's value: the data, the settings used so far and the versions of the code."""
         parts: list[Any] = [self.scan.fingerprint]
         for name in STAGES[: STAGES.index(stage) + 1]:
             parts.append((name, _VERSIONS[name], [(n, self.settings.get(n)) for n in _USES[name]]))
-            if name == "factors":
-                parts.append("factorize.rank" in self.settings.explicit)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
+    def _found(self, stage: str) -> _Timed | None:
+        key = self.key(stage)
+        if "factorize.rank" in self.settings.explicit and STAGES.index(stage) >= STAGES.index("factors"):
+            # a default that was clamped is no answer to the same rank when it is stated
+            factors = self._held.get(self.key("factors")) or self.cache.get(self.key("factors"))
+            if factors is not None and factors.value.rank != self.settings.factorize.rank:
+                return None
+        found = self._held.get(key) or self.cache.get(key)
+        if found is not None:
+            self._held[key] = found
+        return found
+
     def ready(self, stage: str) -> bool:
-        """Whether a stage's value is in the cache."""
-        return self.key(stage) in self.cache
+        """Whether a stage's value is there."""
+        return self._found(stage) is not None
 
     def peek(self, stage: str) -> Any | None:
-        """A stage's value if it is in the cache."""
-        return self.cache.get(self.key(stage))
+        """A stage's value if it is there."""
+        found = self._found(stage)
+        return None if found is None else found.value
 
     def steps(self, stage: str = "findings") -> Steps[Any]:
         """Compute a stage and what it needs, step by step; returns its value."""
-        key = self.key(stage)
-        value = self.cache.get(key)
-        if value is None:
+        found = self._found(stage)
+        if found is None:
             needs = {}
             for name in _NEEDS[stage]:
                 needs[name] = yield from self.steps(name)
             started = time.perf_counter()
             value = yield from _MAKE[stage](self, **needs)
-            self.cache.put(key, value)
-            self.cache.put(key + "/seconds", time.perf_counter() - started)
-        return value
+            key, found = self.key(stage), _Timed(value, time.perf_counter() - started)
+            self._held[key] = found
+            self.cache.put(key, found)
+        return found.value
 
     def run(self, stage: str = "findings", report: Callable[[Progress], None] | None = None) -> Any:
         """Compute a stage, handing progress to `report`; returns its value."""
@@ -181,8 +205,8 @@ class Analysis:
 
     def seconds(self) -> dict[str, float]:
         """Wall time of each stage when it was computed."""
-        took = {name: self.cache.get(self.key(name) + "/seconds") for name in STAGES}
-        return {name: value for name, value in took.items() if value is not None}
+        found = {name: self._found(name) for name in STAGES}
+        return {name: timed.seconds for name, timed in found.items() if timed is not None}
 
     def result(self) -> Result:
         """All products as one value, computed where need be."""

@@ -302,7 +302,7 @@ def limits(parameter: Any) -> str:
         return "one of " + ", ".join(map(str, parameter.objects))
     kind = "a whole number" if isinstance(parameter, Whole) else "a number"
     low, high = parameter.bounds or (None, None)
-    text = f"{kind} from {low:g} to {high:g}" if low is not None and high is not None else kind
+    text = f"{kind} from {low:.10g} to {high:.10g}" if low is not None and high is not None else kind
     return f"{text}{' ' + parameter.unit if parameter.unit else ''}{', or empty' if parameter.allow_None else ''}"
 
 

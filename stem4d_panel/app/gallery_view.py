@@ -74,11 +74,13 @@ class GalleryView:
     def _columns(self, rank: int) -> int:
         return max(1, min(rank, 10 if rank > 7 else 7))
 
-    def _draw(self, data: Any) -> hv.Overlay:
-        image, labels = data or (np.zeros((2, 2, 4), np.uint8), [])
+    def _picture(self, data: Any) -> hv.RGB:
+        image = data[0] if data else np.zeros((2, 2, 4), np.uint8)
         h, w = image.shape[:2]
-        picture = hv.RGB(image, kdims=DIMS, vdims=list("RGBA"), bounds=(0, -h, w, 0))
-        return picture * hv.Labels(labels, DIMS, "text").opts(text_font_size="8pt", text_color="#808080")
+        return hv.RGB(image, kdims=DIMS, vdims=list("RGBA"), bounds=(0, -h, w, 0))
+
+    def _labels(self, data: Any) -> hv.Labels:
+        return hv.Labels(data[1] if data else [], DIMS, "text").opts(text_font_size="8pt", text_color="#808080")
 
     def refresh(self) -> None:
         """Draw the components that the session shows."""
@@ -93,15 +95,16 @@ class GalleryView:
             self._build(*shape)
 
     def _build(self, height: int, width: int) -> None:
-        overlay = hv.DynamicMap(self._draw, streams=[self._pipe])
+        picture = hv.DynamicMap(self._picture, streams=[self._pipe])
+        labels = hv.DynamicMap(self._labels, streams=[self._pipe])
         scale = min(1.0, self.width / width)
         w, h = round(width * scale), round(height * scale)
         if self._tap is not None:
             self._tap.clear()
-        self._tap = Tap(source=overlay, x=None, y=None)
+        self._tap = Tap(source=picture, x=None, y=None)
         self._tap.add_subscriber(self._tapped)
         self.pane.param.update(width=self.width + 30, height=h + 16)
-        self.pane.object = overlay.opts(
+        self.pane.object = (picture * labels).opts(
             hv.opts.Overlay(
                 frame_width=w, frame_height=h, xaxis=None, yaxis=None, toolbar="above", framewise=True, show_legend=False,
                 default_tools=["wheel_zoom", "pan", "reset", "save"], active_tools=[], hooks=named("gallery"),

@@ -51,6 +51,7 @@ class TreeView:
         self._span: Span | None = None
         self._plot: Any = None
         self._rank = 0
+        self._line = 0.0  # where the line stands in the browser
         session.param.watch(lambda _: self.refresh(), ["shown", "component"])
         self.layout = pn.Column(heading, self.pane, self.caption, margin=0, width=width + 74)
 
@@ -66,8 +67,8 @@ class TreeView:
         self._plot = plot
         threshold = self._threshold()
         if self._span is not None and self._span in plot.state.center:
-            self._span.location = threshold
             return
+        self._line = threshold
         self._span = Span(location=threshold, dimension="width", line_width=3, line_color="#d62728", line_dash="dashed", editable=True)
         self._span.on_change("location", self._dragged)
         plot.state.add_layout(self._span)
@@ -77,11 +78,17 @@ class TreeView:
         return float(classes.threshold) if classes is not None else 0.0
 
     def _dragged(self, attr: str, old: float, new: float) -> None:
+        self._line = float(new)
         value = round(min(max(float(new), 0.0), 2.0), 4)
         if abs(value - self._threshold()) < 1e-6:
             return
         with hold(self._plot.document, comm=self._plot.comm):
             self.session.change({"cluster.threshold": value})
+
+    def _place(self, threshold: float) -> None:
+        self._line = threshold
+        if self._span is not None:
+            self._span.location = threshold
 
     def refresh(self) -> None:
         """Draw the tree that the session shows."""
@@ -103,8 +110,8 @@ class TreeView:
         if self._rank != tree.size:
             self._rank = tree.size
             self._build(top)
-        elif self._span is not None:
-            self._span.location = classes.threshold
+        elif self._span is not None and abs(self._line - classes.threshold) > 1e-4:
+            self._place(classes.threshold)  # never back under the hand that drags it
 
     def _build(self, top: float) -> None:
         self._span = None

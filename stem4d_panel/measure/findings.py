@@ -145,7 +145,8 @@ def measure(
         here = inside & (position_labels == label)
         if crystalline[label]:
             strongest = np.asarray(members)[factors.maps[members].argmax(axis=0)]
-            orientation[here] = (classes.rotations[strongest] % (360 / folds[label]))[here]
+            turns = classes.rotations[strongest].astype(np.float32) % np.float32(360 / folds[label])
+            orientation[here] = turns[here]
         rows.append(
             ClassFinding(
                 label=label,

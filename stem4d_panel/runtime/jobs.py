@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -12,6 +13,7 @@ from stem4d_panel.errors import Cancelled
 from stem4d_panel.runtime.progress import Progress, Steps
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
+log = logging.getLogger(__name__)
 SLICE = 0.05  # seconds a job is stepped before the next one has its turn
 
 
@@ -19,7 +21,7 @@ class Job:
     """Work that was asked for under a key; several may wait for it.
 
     Listeners are called in the compute thread with the job, after a change of state and at most ten times a second with
-    new progress; they must return quickly.
+    new progress; they must return quickly. One that raises is logged and harms nobody else.
     """
 
     def __init__(self, key: str, make: Callable[[], Steps[Any]]) -> None:
@@ -32,6 +34,7 @@ class Job:
         self._steps: Steps[Any] | None = None
         self._listeners: list[Callable[[Job], None]] = []
         self._told = 0.0
+        self._wanted = 0  # by how many
         self._ended = threading.Event()
 
     def wait(self, timeout: float | None = None) -> Any:
@@ -53,7 +56,10 @@ class Job:
         if force or now - self._told > 0.1:
             self._told = now
             for listener in list(self._listeners):
-                listener(self)
+                try:
+                    listener(self)
+                except Exception:
+                    log.exception("%s: a listener failed", self.key)
 
     def _end(self, state: State, result: Any = None, error: BaseException | None = None) -> None:
         self.state, self.result, self.error = state, result, error
@@ -61,23 +67,29 @@ class Job:
         self._ended.set()
         self._tell()
 
-    def _step(self) -> bool:
-        """Run for one slice of time; whether there is more to do."""
+    def _step(self) -> tuple[State, Any, BaseException | None] | None:
+        """Run for one slice of time, no longer than somebody wants it; how it ended, or None while there is more to do."""
         until = time.monotonic() + SLICE
         try:
             if self._steps is None:
                 self._steps, self.state = self._make(), "running"
                 self._tell()
-            while time.monotonic() < until:
+            while self._wanted > 0 and time.monotonic() < until:
                 self.progress = next(self._steps)
                 self._tell(force=False)
         except StopIteration as end:
-            self._end("done", end.value)
-            return False
+            return "done", end.value, None
         except BaseException as error:  # whatever a job raises belongs to those who asked for it
-            self._end("failed", error=error)
-            return False
-        return True
+            return "failed", None, error
+        return None
+
+    def _abandon(self) -> None:
+        try:
+            if self._steps is not None:
+                self._steps.close()
+        except Exception:
+            log.exception("%s: failed while it was cancelled", self.key)
+        self._end("cancelled", error=Cancelled("cancelled"))
 
 
 class Compute:
@@ -85,18 +97,17 @@ class Compute:
 
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque()
-        self._wanted: dict[Job, int] = {}
         self._change = threading.Condition()
         self._thread: threading.Thread | None = None
 
     def submit(self, key: str, make: Callable[[], Steps[Any]], listener: Callable[[Job], None] | None = None) -> Job:
         """Ask for work; if the same key waits or runs already, that job is shared."""
         with self._change:
-            job = next((j for j in self._jobs if j.key == key and not j._ended.is_set()), None)
+            job = next((j for j in self._jobs if j.key == key), None)
             if job is None:
                 job = Job(key, make)
                 self._jobs.append(job)
-            self._wanted[job] = self._wanted.get(job, 0) + 1
+            job._wanted += 1
             if listener is not None:
                 job._listeners.append(listener)
             if self._thread is None:
@@ -110,8 +121,7 @@ class Compute:
         with self._change:
             if listener in job._listeners:
                 job._listeners.remove(listener)
-            if job in self._wanted:
-                self._wanted[job] -= 1
+            job._wanted -= 1
             self._change.notify()
 
     def cancel(self, job: Job) -> None:
@@ -129,18 +139,19 @@ class Compute:
                 while not self._jobs:
                     self._change.wait()
                 job = self._jobs[0]
-                dropped = self._wanted.get(job, 0) <= 0
+                dropped = job._wanted <= 0
+                if dropped:
+                    self._jobs.popleft()  # before it ends, so that nobody can still join it
             if dropped:
-                if job._steps is not None:
-                    job._steps.close()
-                job._end("cancelled", error=Cancelled("cancelled"))
-            more = not dropped and job._step()
+                job._abandon()
+                continue
+            ended = job._step()
             with self._change:
-                self._jobs.remove(job)
-                if more:
+                self._jobs.popleft()
+                if ended is None:
                     self._jobs.append(job)
-                else:
-                    self._wanted.pop(job, None)
+            if ended is not None:
+                job._end(*ended)
 
 
 compute = Compute()

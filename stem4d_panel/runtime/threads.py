@@ -44,7 +44,8 @@ def blas_threads(count: int) -> Iterator[None]:
 
 def map_blocks(work: Callable[[int, int], T], count: int, block: int) -> list[T]:
     """``work(start, stop)`` over ``range(count)`` in blocks, results in order."""
-    spans = [(start, min(start + block, count)) for start in range(0, count, max(1, block))]
+    block = max(1, block)
+    spans = [(start, min(start + block, count)) for start in range(0, count, block)]
     threads = min(thread_count(), len(spans))
     if threads <= 1:
         return [work(*span) for span in spans]

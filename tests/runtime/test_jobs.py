@@ -1,0 +1,244 @@
+"""Jobs: shared, cancelled, failing and taking turns. Steps are held by events, so nothing here depends on time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from stem4d_panel.errors import Cancelled
+from stem4d_panel.runtime.jobs import Compute, Job
+from stem4d_panel.runtime.progress import Progress, Steps, finish
+
+WAIT = 20.0  # seconds after which a test gives up; never waited for in full
+
+
+class Held:
+    """Work that stops in its first step until it is let go, and counts how often it ran."""
+
+    def __init__(self, steps: int = 3) -> None:
+        self.steps, self.runs, self.done = steps, 0, 0
+        self.started, self.go, self.closed = threading.Event(), threading.Event(), threading.Event()
+
+    def __call__(self) -> Steps[str]:
+        self.runs += 1
+        try:
+            self.started.set()
+            assert self.go.wait(WAIT)
+            for i in range(self.steps):
+                yield Progress("work", i, self.steps)
+                self.done += 1
+            return "result"
+        finally:
+            self.closed.set()
+
+
+@pytest.fixture
+def compute() -> Compute:
+    return Compute()
+
+
+@pytest.fixture
+def held() -> Iterator[Held]:
+    work = Held()
+    yield work
+    work.go.set()
+
+
+def endless(seen: Callable[[], bool] = lambda: False) -> Steps[str]:
+    while not seen():
+        yield Progress("endless", 0, 1)
+    return "seen"
+
+
+def quick() -> Steps[str]:
+    yield Progress("quick", 0, 1)
+    return "quick"
+
+
+def test_a_job_returns_its_result_and_its_progress(compute: Compute, held: Held) -> None:
+    told: list[tuple[str, int | None]] = []
+    held.go.set()
+    job = compute.submit("a", held, lambda j: told.append((j.state, j.progress.done if j.progress else None)))
+    assert job.wait(WAIT) == "result"
+    assert job.state == "done"
+    assert job.progress == Progress("work", 2, 3)
+    assert told[0][0] == "running"
+    assert compute.submit("b", quick).wait(WAIT) == "quick"  # the listener has been told by then
+    assert told[-1] == ("done", 2)
+
+
+def test_one_key_asked_for_twice_runs_once(compute: Compute, held: Held) -> None:
+    first = compute.submit("a", held)
+    assert held.started.wait(WAIT)
+    second = compute.submit("a", held)
+    assert second is first
+    held.go.set()
+    assert first.wait(WAIT) == second.wait(WAIT) == "result"
+    assert held.runs == 1
+
+
+def test_a_key_asked_for_after_its_end_runs_again(compute: Compute, held: Held) -> None:
+    held.go.set()
+    compute.submit("a", held).wait(WAIT)
+    compute.submit("a", held).wait(WAIT)
+    assert held.runs == 2
+
+
+def test_cancel_takes_effect_at_the_next_step(compute: Compute, held: Held) -> None:
+    job = compute.submit("a", held)
+    assert held.started.wait(WAIT)
+    compute.cancel(job)
+    held.go.set()
+    with pytest.raises(Cancelled):
+        job.wait(WAIT)
+    assert job.state == "cancelled"
+    assert held.closed.is_set()
+    assert held.done == 0
+
+
+def test_a_waiting_job_that_is_cancelled_never_starts(compute: Compute, held: Held) -> None:
+    blocker, waiting = held, Held()
+    first, second = compute.submit("a", blocker), compute.submit("b", waiting)
+    assert blocker.started.wait(WAIT)
+    assert compute.ahead_of(second) == 1
+    compute.cancel(second)
+    blocker.go.set()
+    with pytest.raises(Cancelled):
+        second.wait(WAIT)
+    assert first.wait(WAIT) == "result"
+    assert waiting.runs == 0
+
+
+def test_one_of_two_letting_go_does_not_end_the_others_job(compute: Compute, held: Held) -> None:
+    heard: list[str] = []
+
+    def listener(job: Job) -> None:
+        heard.append(job.state)
+
+    mine, theirs = compute.submit("a", held), compute.submit("a", held, listener)
+    assert held.started.wait(WAIT)
+    compute.release(theirs, listener)
+    heard.clear()
+    held.go.set()
+    assert mine.wait(WAIT) == "result"
+    assert compute.submit("b", quick).wait(WAIT) == "quick"
+    assert heard == []  # and who has let go hears no more
+
+
+def test_a_job_ends_when_the_last_lets_go(compute: Compute, held: Held) -> None:
+    one, two = compute.submit("a", held), compute.submit("a", held)
+    assert held.started.wait(WAIT)
+    compute.release(one)
+    compute.release(two)
+    held.go.set()
+    with pytest.raises(Cancelled):
+        two.wait(WAIT)
+
+
+def test_who_asks_while_a_job_is_being_cancelled_gets_one_of_his_own(compute: Compute) -> None:
+    started, go = threading.Event(), threading.Event()
+    again: list[Job] = []
+
+    def work() -> Steps[str]:
+        try:
+            started.set()
+            assert go.wait(WAIT)
+            yield Progress("work", 0, 1)
+        finally:
+            again.append(compute.submit("a", quick))
+        return "never"
+
+    job = compute.submit("a", work)
+    assert started.wait(WAIT)
+    compute.cancel(job)
+    go.set()
+    with pytest.raises(Cancelled):
+        job.wait(WAIT)
+    assert again[0].wait(WAIT) == "quick"
+
+
+def test_a_failing_job_tells_and_the_thread_lives_on(compute: Compute) -> None:
+    def broken() -> Steps[str]:
+        yield Progress("broken", 0, 1)
+        raise ZeroDivisionError("one over nothing")
+
+    def stillborn() -> Any:
+        raise MemoryError("too large")
+
+    for work, kind in ((broken, ZeroDivisionError), (stillborn, MemoryError)):
+        job = compute.submit("a", work)
+        with pytest.raises(kind):
+            job.wait(WAIT)
+        assert job.state == "failed"
+    assert compute.submit("b", quick).wait(WAIT) == "quick"
+
+
+def test_a_job_that_fails_while_it_is_cancelled_does_not_end_the_thread(compute: Compute) -> None:
+    started, go = threading.Event(), threading.Event()
+
+    def stubborn() -> Steps[str]:
+        try:
+            started.set()
+            assert go.wait(WAIT)
+            yield Progress("stubborn", 0, 1)
+        finally:
+            raise ZeroDivisionError
+        return "never"
+
+    job = compute.submit("a", stubborn)
+    assert started.wait(WAIT)
+    compute.cancel(job)
+    go.set()
+    with pytest.raises(Cancelled):
+        job.wait(WAIT)
+    assert compute.submit("b", quick).wait(WAIT) == "quick"
+
+
+def test_a_failing_listener_harms_nobody(compute: Compute, held: Held) -> None:
+    heard: list[str] = []
+
+    def closed_session(job: Job) -> None:
+        raise RuntimeError("the session has gone")
+
+    compute.submit("a", held, closed_session)
+    job = compute.submit("a", held, lambda j: heard.append(j.state))
+    held.go.set()
+    assert job.wait(WAIT) == "result"
+    assert compute.submit("b", quick).wait(WAIT) == "quick"
+    assert heard[-1] == "done"
+
+
+def test_two_jobs_take_turns(compute: Compute) -> None:
+    stepped = threading.Event()
+
+    def other() -> Steps[str]:
+        yield Progress("other", 0, 1)
+        stepped.set()
+        return "other"
+
+    first = compute.submit("a", lambda: endless(stepped.is_set))  # ends only if the other is stepped as well
+    second = compute.submit("b", other)
+    assert first.wait(WAIT) == "seen"
+    assert second.wait(WAIT) == "other"
+
+
+def test_waiting_gives_up_after_its_time(compute: Compute, held: Held) -> None:
+    job = compute.submit("a", held)
+    with pytest.raises(TimeoutError, match="a: not done"):
+        job.wait(0.01)
+
+
+def test_steps_can_be_run_without_a_thread() -> None:
+    seen: list[Progress] = []
+    assert finish(quick(), seen.append) == "quick"
+    assert seen == [Progress("quick", 0, 1)]
+
+
+def test_progress_in_words_and_percent() -> None:
+    progress = Progress("factorise", 31, 300, "iteration", "error 0.1342")
+    assert str(progress) == "factorise · iteration 31/300 · error 0.1342"
+    assert progress.percent == 10
+    assert Progress("look", 0, 0).percent == 0

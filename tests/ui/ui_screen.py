@@ -1,0 +1,109 @@
+"""Looking at the workbench from outside: figures by name, data to screen coordinates, what the page says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_FIGURE = """name => {
+  for (const doc of Bokeh.documents.slice().reverse())
+    for (const m of doc._all_models.values())
+      if (m.type === 'Figure' && m.name === name && Bokeh.index.find_one_by_id(m.id)) return m
+}"""
+POSITION = f"""([name, x, y]) => {{
+  const fig = ({_FIGURE})(name); if (!fig) return null
+  const view = Bokeh.index.find_one_by_id(fig.id)
+  const box = (view.canvas_view ?? view.canvas).el.getBoundingClientRect()
+  return [box.left + view.frame.x_scale.compute(x), box.top + view.frame.y_scale.compute(y)] }}"""
+RANGES = f"""name => {{ const f = ({_FIGURE})(name); return [f.x_range.start, f.x_range.end, f.y_range.start, f.y_range.end] }}"""
+# a checksum of everything that a figure draws
+DATA = f"""name => {{
+  const fig = ({_FIGURE})(name); if (!fig) return null
+  let sum = 0
+  const add = v => {{
+    if (typeof v === 'number') {{ if (isFinite(v)) sum = (sum * 31 + Math.round(v * 1e4)) % 1000000007 }}
+    else if (typeof v === 'string') for (const c of v) sum = (sum * 31 + c.charCodeAt(0)) % 1000000007
+    else if (v && v.length !== undefined) for (let i = 0; i < v.length; i++) add(v[i]) }}
+  for (const r of fig.renderers) if (r.data_source) for (const [k, v] of [...r.data_source.data.entries?.() ?? Object.entries(r.data_source.data)]) add(v)
+  return sum }}"""
+LINE = f"""name => [...({_FIGURE})(name).center].find(m => m.type === 'Span').location"""
+BARS = f"""name => [...({_FIGURE})(name).center].filter(m => m.type === 'ScaleBar').map(m => m.unit)"""
+STEPS = ("data", "prepare", "factorise", "cluster")
+
+
+class Screen:
+    """The workbench in a page."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+
+    def wait_ready(self, timeout: float = 90) -> None:
+        """Until nothing runs and every step is up to date."""
+        self.page.locator(".status").get_by_text("ready", exact=True).wait_for(timeout=timeout * 1000)
+        self.page.wait_for_function("() => Bokeh.documents.at(-1)?.is_idle")
+        self.page.wait_for_function(f"n => ({_FIGURE})(n)", arg="gallery")
+
+    def wait_status(self, text: str) -> None:
+        self.page.locator(".status").get_by_text(text).first.wait_for()
+
+    def step(self, name: str) -> str:
+        """State of a step, as its badge says."""
+        return self.text(f".step-{name}")
+
+    def wait_step(self, name: str, *states: str) -> None:
+        self.page.wait_for_function(
+            "([sel, states]) => { const find = root => { for (const e of root.querySelectorAll('*')) {"
+            " if (e.matches(sel)) return e; if (e.shadowRoot) { const f = find(e.shadowRoot); if (f) return f } } };"
+            " const e = find(document); const all = e => (e.shadowRoot ?? e).textContent;"
+            " return e && states.some(s => all(e).includes(s)) }",
+            arg=[f".step-{name}", list(states)],
+        )
+
+    def data(self, figure: str) -> int:
+        """Checksum of what a figure draws."""
+        return int(self.page.evaluate(DATA, figure))
+
+    def wait_changed(self, figure: str, before: int) -> None:
+        """Until a figure draws something else."""
+        self.page.wait_for_function(f"([name, before]) => ({DATA})(name) !== before", arg=[figure, before])
+
+    def at(self, figure: str, x: float, y: float) -> tuple[float, float]:
+        """Screen position of a point of a figure."""
+        px, py = self.page.evaluate(POSITION, [figure, x, y])
+        return px, py
+
+    def ranges(self, figure: str) -> list[float]:
+        return list(self.page.evaluate(RANGES, figure))
+
+    def tap(self, figure: str, x: float, y: float) -> None:
+        self.page.mouse.click(*self.at(figure, x, y))
+
+    def threshold(self) -> float:
+        """Where the line of the dendrogram stands."""
+        return float(self.page.evaluate(LINE, "dendrogram"))
+
+    def drag_threshold(self, to: float) -> None:
+        left, right, _, _ = self.ranges("dendrogram")
+        x, y = self.at("dendrogram", (left + right) / 2, self.threshold())
+        _, end = self.at("dendrogram", 0, to)
+        self.page.mouse.move(x, y)
+        self.page.mouse.down()
+        for i in range(1, 11):
+            self.page.mouse.move(x, y + (end - y) * i / 10)
+        self.page.mouse.up()
+
+    def rows(self) -> int:
+        """Classes in the table."""
+        return int(self.page.locator(".class-table tr").count()) - 1
+
+    def text(self, css: str) -> str:
+        return str(self.page.locator(css).first.evaluate("e => (e.shadowRoot ?? e).textContent"))
+
+    def scale_bars(self, figure: str) -> list[str]:
+        return list(self.page.evaluate(BARS, figure))
+
+    def set_slider(self, css: str, keys: str, times: int, thumb: int = 0) -> None:
+        """Move a slider's thumb by keys."""
+        handle = self.page.locator(f"{css} input[type=range]").nth(thumb)
+        handle.focus()
+        for _ in range(times):
+            handle.press(keys)
