@@ -42,5 +42,10 @@ def small() -> Scan:
     move = 0.06 * (x - 8.5)
     expected += 900 / (1 + np.exp(3 * (np.hypot(ky, kx - move[..., None, None]) - 2.5)))
     return Scan.from_array(
-        rng.poisson(expected).astype(np.uint16), scan_step=0.5, detector_step=0.3, voltage=300, convergence=1.5, name="small"
+        rng.poisson(expected).astype(np.uint16),
+        scan_step=0.5,
+        detector_step=0.3,
+        voltage=300,
+        convergence=1.5,
+        name="small",
     )

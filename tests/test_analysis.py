@@ -44,7 +44,11 @@ def other_value(name: str) -> Any:
     if isinstance(parameter, Choice):
         return next(word for word in parameter.objects if word != parameter.default)
     low, high = parameter.bounds
-    return next(v for v in (2 if isinstance(parameter, Whole) else 2.0, low, high) if v != parameter.default and low <= v <= high)
+    return next(
+        v
+        for v in (2 if isinstance(parameter, Whole) else 2.0, low, high)
+        if v != parameter.default and low <= v <= high
+    )
 
 
 def test_each_stage_is_computed_once(small: Scan, made: Counter[str]) -> None:
@@ -80,7 +84,10 @@ def test_going_back_to_a_rank_computes_nothing(small: Scan, made: Counter[str]) 
 
 
 def test_going_back_to_the_default_rank_computes_nothing(small: Scan, made: Counter[str]) -> None:
-    for default, stated in ((Analysis(small, cache=Cache()), {"rank": 20}), (Analysis(small, cache=Cache(), rank=20), None)):
+    for default, stated in (
+        (Analysis(small, cache=Cache()), {"rank": 20}),
+        (Analysis(small, cache=Cache(), rank=20), None),
+    ):
         first = default.findings
         made.clear()
         back = default.replace(rank=3).replace(stated) if stated else Analysis(small, cache=default.cache)
@@ -208,7 +215,8 @@ def glass_truth(folder: Path) -> Truth:
 
     meta, arrays = json.loads((folder / "truth.json").read_text()), np.load(folder / "truth.npz")
     crystals = tuple(
-        Crystal(p["class_name"], p["rotation_deg"], p["symmetry_fold"], p["diameter_nm"], (0.0, 0.0)) for p in meta["precipitates"]
+        Crystal(p["class_name"], p["rotation_deg"], p["symmetry_fold"], p["diameter_nm"], (0.0, 0.0))
+        for p in meta["precipitates"]
     )
     descan = np.stack([arrays["descan_y_px"], arrays["descan_x_px"]])
     return Truth(crystals, arrays["chord_nm"], descan, arrays["hot_pixels"], meta["scan_step_nm"])

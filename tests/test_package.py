@@ -33,7 +33,9 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 def test_the_chain_loads_no_screen() -> None:
-    loaded = loaded_by("import stem4d_panel.analysis, stem4d_panel.results.store, stem4d_panel.scan.readers, stem4d_panel.scan.sample")
+    loaded = loaded_by(
+        "import stem4d_panel.analysis, stem4d_panel.results.store, stem4d_panel.scan.readers, stem4d_panel.scan.sample"
+    )
     assert "numpy" in loaded
     assert not set(SCREEN) & loaded
 

@@ -236,10 +236,27 @@ def load_result(path: str | Path) -> Result:
                     f"{path.name}: has layout {layout}, this version reads up to {LAYOUT}; update stem4d_panel"
                 )
             return _read(f["entry"], path.name)
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, (DataError, SettingError)):
-            raise
-        raise DataError(f"{path.name}: is damaged or not a result: {str(error).splitlines()[0][:200]}") from error
+    except DataError:
+        raise
+    except SettingError as error:
+        raise DataError(f"{path.name}: {error}") from error
+    except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise DataError(f"{path.name}: is damaged or not a result: {reason}") from error
+
+
+def _check_shapes(arrays: Mapping[str, np.ndarray], axes: tuple[Axis, ...]) -> None:
+    """Hold every array against the others and the axes, since what shows them trusts that they fit."""
+    known = {axis.name: (axis.size, f"axis {axis.name}") for axis in axes}
+    known |= {"dydx": (2, "the layout"), "column": (len(MERGE_COLUMNS), "the layout")}
+    for name, values in arrays.items():
+        if values.ndim != len(_ARRAYS[name]) or values.dtype.kind not in "biuf":
+            raise ValueError(f"{name} is no array of numbers over {', '.join(_ARRAYS[name])}")
+        for axis, size in zip(_ARRAYS[name], values.shape, strict=True):
+            axis, size = {"k_other": ("k", size), "merge": ("k", size + 1)}.get(axis, (axis, size))
+            expected, source = known.setdefault(axis, (size, name))
+            if size != expected:
+                raise ValueError(f"{name} has the shape {values.shape}, which does not fit {source}")
 
 
 def _read(entry: h5py.Group, name: str) -> Result:
@@ -252,7 +269,9 @@ def _read(entry: h5py.Group, name: str) -> Result:
         **{g: getattr(settings, g) for g in GROUPS},
         explicit=frozenset(json.loads(entry["provenance/explicit_json"].asstr()[()])),
     )
-    a = {key: entry[f"{key}/data"][()] for key in _ARRAYS}
+    axes = tuple(Axis(**axis) for axis in json.loads(entry["provenance/axes_json"].asstr()[()]))
+    a = {key: np.asarray(entry[f"{key}/data"][()]) for key in _ARRAYS}
+    _check_shapes(a, axes)
     notes = {}
     for i, stage in enumerate(GROUPS, start=1):
         notes[stage] = json.loads(entry[f"process_{i}/note/data"].asstr()[()])
@@ -270,7 +289,9 @@ def _read(entry: h5py.Group, name: str) -> Result:
         tuple(fit["warnings"]),
     )
     kind = tuple(entry["merges/kind"].asstr()[()])
-    tree = Tree(a["merges"].reshape(-1, len(MERGE_COLUMNS)), kind, a["distances"], a["pair_rotations"], a["anisotropy"])
+    if len(kind) != len(a["merges"]):
+        raise ValueError("merges/kind does not fit merges")
+    tree = Tree(a["merges"], kind, a["distances"], a["pair_rotations"], a["anisotropy"])
     classes = Classes(
         cut["threshold"],
         cut["suggested"],
@@ -282,10 +303,10 @@ def _read(entry: h5py.Group, name: str) -> Result:
         a["class_located"],
     )
     found = tuple(ClassFinding(**{**c, "members": tuple(c["members"])}) for c in notes["measure"]["classes"])
-    cy, cx = entry["provenance/centre"][()]
+    cy, cx = np.asarray(entry["provenance/centre"][()], np.float64)
     return Result(
         name=entry["title"].asstr()[()],
-        axes=tuple(Axis(**axis) for axis in json.loads(entry["provenance/axes_json"].asstr()[()])),  # type: ignore[arg-type]
+        axes=axes,  # type: ignore[arg-type]
         centre=(float(cy), float(cx)),
         mask=mask,
         mean_pattern=a["mean_pattern"],

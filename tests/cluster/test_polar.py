@@ -19,12 +19,16 @@ def annulus(inner: float = 4, outer: float = 31, centre: tuple[float, float] = C
     return (radius >= inner) & (radius <= outer)
 
 
-def pattern(spots: list[Spot], turn: float = 0.0, halo: float = 0.0, centre: tuple[float, float] = CENTRE) -> np.ndarray:
+def pattern(
+    spots: list[Spot], turn: float = 0.0, halo: float = 0.0, centre: tuple[float, float] = CENTRE
+) -> np.ndarray:
     """Gaussian spots turned by `turn` degrees about the centre, over a halo; zero outside the annulus."""
     image = halo * np.exp(-((np.hypot(KY - centre[0], KX - centre[1]) - 16) ** 2) / 20)
     for radius, angle, height in spots:
         phi = np.deg2rad(angle + turn)
-        image = image + height * np.exp(-((KY - centre[0] - radius * np.sin(phi)) ** 2 + (KX - centre[1] - radius * np.cos(phi)) ** 2) / 3)
+        image = image + height * np.exp(
+            -((KY - centre[0] - radius * np.sin(phi)) ** 2 + (KX - centre[1] - radius * np.cos(phi)) ** 2) / 3
+        )
     image = np.where(annulus(centre=centre), image, 0)
     return (image / max(image.sum(), 1e-30)).astype(np.float32)
 
@@ -38,7 +42,9 @@ def hexagonal(radius: float) -> list[Spot]:
     return ring(radius) + ring(radius * 3**0.5, start=30, height=0.5)
 
 
-def pair(one: np.ndarray, other: np.ndarray, centring: str = "ring", mask: np.ndarray | None = None) -> tuple[float, float]:
+def pair(
+    one: np.ndarray, other: np.ndarray, centring: str = "ring", mask: np.ndarray | None = None
+) -> tuple[float, float]:
     """Similarity, and the rotation of `other` against `one`."""
     polar = to_polar(np.stack([one, other]), annulus() if mask is None else mask, CENTRE)
     spectrum = spectra(polar, centring)
@@ -60,7 +66,9 @@ LOPSIDED: list[Spot] = [(10, 0, 1.0), (17, 100, 0.7), (24, 215, 0.9), (14, 290, 
     [(ring(22), ring(14)), (hexagonal(22), hexagonal(16)), (ring(18, 4), ring(22)), (ring(18, 4), ring(14))],
     ids=["made case", "two rings", "square and wide", "square and narrow"],
 )
-def test_two_lattices_of_different_spacing_are_not_equal_at_any_rotation(one: list[Spot], other: list[Spot], turn: int) -> None:
+def test_two_lattices_of_different_spacing_are_not_equal_at_any_rotation(
+    one: list[Spot], other: list[Spot], turn: int
+) -> None:
     first, second = pattern(one, halo=0.5), pattern(other, turn, halo=0.5)
     assert pair(first, second)[0] < 0.2
     assert pair(second, first)[0] < 0.2
@@ -161,7 +169,9 @@ def test_masked_pixels_do_not_speak() -> None:
 
 
 def test_anisotropy_is_0_for_a_halo_and_near_1_for_spots() -> None:
-    values = anisotropy(to_polar(np.stack([pattern([], halo=1), pattern(LOPSIDED), np.zeros((N, N), np.float32)]), annulus(), CENTRE))
+    values = anisotropy(
+        to_polar(np.stack([pattern([], halo=1), pattern(LOPSIDED), np.zeros((N, N), np.float32)]), annulus(), CENTRE)
+    )
     assert values[0] < 0.05
     assert values[1] > 0.9
     assert values[2] == 0

@@ -11,7 +11,9 @@ Y, X = np.mgrid[:32, :40]
 
 
 def blob(y: float, x: float, width: float = 2.5) -> np.ndarray:
-    return np.exp(-((Y - y) ** 2 + (X - x) ** 2) / (2 * width**2)) + 0.4 * np.exp(-((Y - y - 3) ** 2 + (X - x + 5) ** 2) / (2 * width**2))
+    return np.exp(-((Y - y) ** 2 + (X - x) ** 2) / (2 * width**2)) + 0.4 * np.exp(
+        -((Y - y - 3) ** 2 + (X - x + 5) ** 2) / (2 * width**2)
+    )
 
 
 @pytest.mark.parametrize("move", [(0, 0), (3, -2), (2.3, -1.6), (-5.5, 7.25), (0.4, 0.0)])

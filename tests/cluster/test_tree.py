@@ -37,7 +37,9 @@ def blob(y: float, x: float) -> np.ndarray:
     return np.exp(-((Y - y) ** 2 + (X - x) ** 2) / 8) + 0.5 * np.exp(-((Y - y - 3) ** 2 + (X - x - 1) ** 2) / 4)
 
 
-def made(patterns: Sequence[np.ndarray], totals: Sequence[float] | None = None, maps: Sequence[np.ndarray] | None = None) -> Factors:
+def made(
+    patterns: Sequence[np.ndarray], totals: Sequence[float] | None = None, maps: Sequence[np.ndarray] | None = None
+) -> Factors:
     """Factors with these patterns, intensities and maps."""
     stack = np.array(patterns, np.float32)
     sums = stack.sum((1, 2), keepdims=True)
@@ -82,7 +84,10 @@ def inverting() -> Factors:
     heights = np.sqrt([[0.48, 0.02, 0.5, 0, 0], [0.48, 0.02, 0, 0.5, 0], [0.48, 0, 0, 0, 0.52]])
     radii = (5, 9, 13, 17, 21)
     # equal energy in the correlation, which weighs by the radius, counts once more as spots are narrower in angle
-    return made([pattern([(r, 0, h) for r, h in zip(radii, row, strict=True)]) / np.linalg.norm(row) for row in heights], (1.0, 1.0, 0.9))
+    return made(
+        [pattern([(r, 0, h) for r, h in zip(radii, row, strict=True)]) / np.linalg.norm(row) for row in heights],
+        (1.0, 1.0, 0.9),
+    )
 
 
 METHODS = ("reintegrate", "average", "complete", "single")
@@ -177,12 +182,22 @@ def test_the_order_of_the_components_does_not_matter(method: str) -> None:
 
 def test_scaling_a_components_intensity_does_not_change_distances() -> None:
     factors = mixture()
-    scaled = Factors(factors.maps * np.where(np.arange(10) == 3, 1e4, 1)[:, None, None].astype(np.float32), *vars_after_maps(factors))
+    scaled = Factors(
+        factors.maps * np.where(np.arange(10) == 3, 1e4, 1)[:, None, None].astype(np.float32), *vars_after_maps(factors)
+    )
     np.testing.assert_allclose(grow(scaled).distances, grow(factors).distances, atol=1e-6)
 
 
 def vars_after_maps(factors: Factors) -> tuple:
-    return (factors.patterns, factors.mask, factors.relative_error, factors.error_curve, factors.iterations, factors.converged, factors.warnings)
+    return (
+        factors.patterns,
+        factors.mask,
+        factors.relative_error,
+        factors.error_curve,
+        factors.iterations,
+        factors.converged,
+        factors.warnings,
+    )
 
 
 @pytest.mark.parametrize("unit", [1e-18, 1e12])
@@ -203,7 +218,10 @@ def test_rotating_a_pattern_leaves_its_class(method: str) -> None:
 
 def test_shifting_a_map_leaves_its_class() -> None:
     images = [pattern(A), pattern(A, 40), pattern(B)]
-    labels = [classes_of(made(images, maps=[blob(11, 14), blob(*p), blob(5, 20)])).labels.tolist() for p in ((11, 14), (6, 22))]
+    labels = [
+        classes_of(made(images, maps=[blob(11, 14), blob(*p), blob(5, 20)])).labels.tolist()
+        for p in ((11, 14), (6, 22))
+    ]
     assert labels[0] == labels[1] == [0, 0, 1]
 
 
@@ -279,7 +297,9 @@ def test_a_class_pattern_is_weighted_by_intensity() -> None:
     found = classes_of(factors, 2.0)
     assert found.count == 1
     fit = np.linalg.lstsq(
-        np.stack([factors.patterns[0].ravel(), turned_like(factors, found).ravel()], 1), found.patterns[0].ravel(), rcond=None
+        np.stack([factors.patterns[0].ravel(), turned_like(factors, found).ravel()], 1),
+        found.patterns[0].ravel(),
+        rcond=None,
     )[0]
     assert fit == pytest.approx([0.9, 0.1], abs=0.01)
 

@@ -72,9 +72,9 @@ def test_bad_parameters_are_refused_by_name(options: dict[str, Any], says: str) 
 def test_bad_values_are_refused(value: float) -> None:
     X = counts()
     X[3, 4] = value
-    with pytest.raises(ValueError, match="NaN|infinity|[Nn]egative"):
+    with pytest.raises(ValueError, match=r"NaN|infinity|[Nn]egative"):
         NMF(3).fit(X)
-    with pytest.raises(ValueError, match="NaN|infinity|[Nn]egative"):
+    with pytest.raises(ValueError, match=r"NaN|infinity|[Nn]egative"):
         NMF(3).fit(counts()).transform(X)
 
 

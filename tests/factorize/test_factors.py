@@ -75,7 +75,12 @@ def test_one_iteration_is_told_to_be_too_few(small: Scan) -> None:
 def test_empty_components_are_told() -> None:
     data = np.zeros((4, 4, 8, 8))
     data[:2, :, :4], data[2:, :, 4:] = 3, 5
-    options = {"prepare__mask_inner": 0.0, "prepare__mask_outer": 99.0, "prepare__smooth": 0.0, "factorize__start": "nndsvd"}
+    options = {
+        "prepare__mask_inner": 0.0,
+        "prepare__mask_outer": 99.0,
+        "prepare__smooth": 0.0,
+        "factorize__start": "nndsvd",
+    }
     factors = fit(Scan.from_array(data), rank=6, **options)[1]
     assert np.isfinite(factors.patterns).all()
     assert np.isfinite(factors.maps).all()

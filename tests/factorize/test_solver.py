@@ -17,7 +17,9 @@ from stem4d_panel.runtime.progress import finish
 STARTS = ("nndsvda", "nndsvd", "random")
 
 
-def solve(X: np.ndarray, rank: int, start: str = "nndsvda", seed: int = 0, max_iter: int = 300, tol: float = 1e-5) -> Solution:
+def solve(
+    X: np.ndarray, rank: int, start: str = "nndsvda", seed: int = 0, max_iter: int = 300, tol: float = 1e-5
+) -> Solution:
     return finish(hals_steps(X, rank, start=start, seed=seed, max_iter=max_iter, tol=tol))
 
 
@@ -83,7 +85,9 @@ def test_a_matrix_with_exact_factors_gives_them_back(start: str, dtype: type) ->
     W, H = separable()
     found = solve((W @ H).astype(dtype), 4, start, max_iter=4000, tol=0)
     for true, got in ((W.T, found.W.T), (H, found.H)):
-        cosine = (true / np.linalg.norm(true, axis=1, keepdims=True)) @ (got / np.linalg.norm(got, axis=1, keepdims=True)).T
+        cosine = (true / np.linalg.norm(true, axis=1, keepdims=True)) @ (
+            got / np.linalg.norm(got, axis=1, keepdims=True)
+        ).T
         assert cosine[linear_sum_assignment(-cosine)].min() > 0.999
     assert error(W @ H, found) < 2e-3
 

@@ -19,7 +19,12 @@ def aligned(frames: np.ndarray, shifts: np.ndarray, factor: int) -> np.ndarray:
 def reference(frames: np.ndarray, shifts: np.ndarray, factor: int) -> np.ndarray:
     """Bilinear shift by SciPy, then a sum over blocks."""
     n, ny, nx = frames.shape
-    moved = np.stack([ndimage.shift(f, -s, order=1, mode="grid-constant", prefilter=False) for f, s in zip(frames, shifts, strict=True)])
+    moved = np.stack(
+        [
+            ndimage.shift(f, -s, order=1, mode="grid-constant", prefilter=False)
+            for f, s in zip(frames, shifts, strict=True)
+        ]
+    )
     moved = moved[:, : ny // factor * factor, : nx // factor * factor]
     return moved.reshape(n, ny // factor, factor, nx // factor, factor).sum((2, 4))
 

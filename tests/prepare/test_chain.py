@@ -118,7 +118,9 @@ def test_smoothing_is_a_gaussian_over_the_scan_alone() -> None:
 
     data = np.random.default_rng(0).uniform(0, 1, (41, 39, 3)).astype(np.float32)
     inside = np.s_[8:-8, 8:-8]
-    np.testing.assert_allclose(smooth_over_scan(data, 1.3)[inside], gaussian_filter(data, (1.3, 1.3, 0), truncate=6)[inside], atol=1e-3)
+    np.testing.assert_allclose(
+        smooth_over_scan(data, 1.3)[inside], gaussian_filter(data, (1.3, 1.3, 0), truncate=6)[inside], atol=1e-3
+    )
 
 
 def test_smoothing_follows_from_probe_and_step(small: Scan) -> None:
@@ -180,7 +182,9 @@ def test_axes_are_binned_with_their_zero_at_the_beam(small: Scan) -> None:
             assert axis.scale == pytest.approx(0.3 * factor)
             assert axis.offset + axis.scale * centre == pytest.approx(0)
             assert axis.units == "1/nm"
-        assert centre_of_beam(frames.look.mean) == pytest.approx([factor * c + (factor - 1) / 2 for c in frames.centre], abs=0.1)
+        assert centre_of_beam(frames.look.mean) == pytest.approx(
+            [factor * c + (factor - 1) / 2 for c in frames.centre], abs=0.1
+        )
         assert [(a.scale, a.units) for a in frames.axes[:2]] == [(0.5, "nm")] * 2
 
 
@@ -191,8 +195,16 @@ def centre_of_beam(image: np.ndarray) -> list[float]:
 
 
 def test_the_users_calibration_goes_before_the_files(small: Scan) -> None:
-    frames = prepared(small, calibration__scan_step=0.8, calibration__detector_step=0.4, calibration__detector_units="mrad", prepare__bin=2)
-    assert [(a.scale, a.units, a.origin) for a in frames.axes] == [(0.8, "nm", "user")] * 2 + [(0.8, "mrad", "user")] * 2
+    frames = prepared(
+        small,
+        calibration__scan_step=0.8,
+        calibration__detector_step=0.4,
+        calibration__detector_units="mrad",
+        prepare__bin=2,
+    )
+    assert [(a.scale, a.units, a.origin) for a in frames.axes] == [(0.8, "nm", "user")] * 2 + [
+        (0.8, "mrad", "user")
+    ] * 2
 
 
 @pytest.mark.parametrize("given", [{"centre_ky": 13.0, "centre_kx": 17.0}, {"centre_ky": 13.0}, {"centre_kx": 17.0}])
@@ -202,7 +214,9 @@ def test_a_stated_centre_is_taken_and_the_movement_kept(small: Scan, given: dict
     expected = (given.get("centre_ky", found.centre[0]), given.get("centre_kx", found.centre[1]))
     assert stated.centre == pytest.approx(expected, abs=1e-3)
     moved = stated.look.descan.fitted - found.look.descan.fitted
-    np.testing.assert_allclose(moved, np.broadcast_to((np.array(expected) - found.centre)[:, None, None], moved.shape), atol=0.02)
+    np.testing.assert_allclose(
+        moved, np.broadcast_to((np.array(expected) - found.centre)[:, None, None], moved.shape), atol=0.02
+    )
 
 
 def test_a_hot_pixels_value_does_not_matter(small: Scan) -> None:

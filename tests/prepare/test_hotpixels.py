@@ -24,7 +24,12 @@ def spots() -> np.ndarray:
     return image
 
 
-IMAGES = {"flat": np.full((48, 48), 5.0), "empty": np.zeros((48, 48)), "sparse": np.full((48, 48), 0.003), "spots": spots()}
+IMAGES = {
+    "flat": np.full((48, 48), 5.0),
+    "empty": np.zeros((48, 48)),
+    "sparse": np.full((48, 48), 0.003),
+    "spots": spots(),
+}
 
 
 @pytest.mark.parametrize("seed", range(4))

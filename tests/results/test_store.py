@@ -78,7 +78,19 @@ def same(one: Any, other: Any, where: str) -> None:
 
 def test_what_is_loaded_is_what_was_saved(result: Result, saved: Path) -> None:
     loaded = load_result(saved)
-    for name in ("factors", "tree", "classes", "findings", "axes", "centre", "mask", "mean_pattern", "settings", "name", "warnings"):
+    for name in (
+        "factors",
+        "tree",
+        "classes",
+        "findings",
+        "axes",
+        "centre",
+        "mask",
+        "mean_pattern",
+        "settings",
+        "name",
+        "warnings",
+    ):
         same(getattr(result, name), getattr(loaded, name), name)
     assert loaded.settings.explicit == result.settings.explicit == {"factorize.rank", "prepare.bin", "factorize.seed"}
     for name in ("calibration", "source", "preparation"):
@@ -126,7 +138,12 @@ def test_hyperspy_opens_all_five_signals(result: Result, saved: Path) -> None:
         assert tuple(a.name for a in signal.axes_manager.signal_axes) == image
         for axis in signal.axes_manager.signal_axes:
             house = known[axis.name]
-            assert (axis.scale, axis.offset, axis.units, axis.size) == (house.scale, house.offset, house.units, house.size)
+            assert (axis.scale, axis.offset, axis.units, axis.size) == (
+                house.scale,
+                house.offset,
+                house.units,
+                house.size,
+            )
 
 
 def test_nexus_finds_the_class_maps_to_plot(result: Result, saved: Path) -> None:
@@ -195,7 +212,6 @@ def test_each_array_is_stored_once(saved: Path) -> None:
 def test_the_file_tells_nothing_of_the_machine(small: Scan, tmp_path: Path) -> None:
     folder = tmp_path / "private-folder"
     folder.mkdir()
-    np.save(folder / "scan.npy", small.data)
     with h5py.File(folder / "scan.h5", "w") as f:
         f["data"] = small.data
     path = Analysis(open_scan(folder / "scan.h5"), cache=Cache(), rank=2).save(folder / "out.hspy")
@@ -227,7 +243,9 @@ def test_an_existing_file_is_refused_and_kept(analysis: Analysis, copy: Path) ->
     assert load_result(copy).classes.threshold == 1.9
 
 
-def test_the_old_result_stays_whole_when_writing_fails_midway(analysis: Analysis, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_old_result_stays_whole_when_writing_fails_midway(
+    analysis: Analysis, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = copy.read_bytes()
 
     def fails(*_: Any) -> None:
@@ -368,7 +386,10 @@ def test_the_reference_script_scores_the_file_as_we_do(shared_data: Path, tmp_pa
     path = Analysis(folder / "glass-a.hspy", rank=9).save(tmp_path / "glass.hspy")
     expected = load_script(script).score(path, folder, at_true)
     meta, arrays = json.loads((folder / "truth.json").read_text()), np.load(folder / "truth.npz")
-    crystals = tuple(Crystal(p["class_name"], p["rotation_deg"], p["symmetry_fold"], p["diameter_nm"], (0, 0)) for p in meta["precipitates"])
+    crystals = tuple(
+        Crystal(p["class_name"], p["rotation_deg"], p["symmetry_fold"], p["diameter_nm"], (0, 0))
+        for p in meta["precipitates"]
+    )
     descan = np.stack([arrays["descan_y_px"], arrays["descan_x_px"]])
     truth = Truth(crystals, arrays["chord_nm"], descan, arrays["hot_pixels"], meta["scan_step_nm"])
     loaded = load_result(path)
@@ -378,4 +399,6 @@ def test_the_reference_script_scores_the_file_as_we_do(shared_data: Path, tmp_pa
     ours = asdict(recovery(loaded.factors.maps, labels, loaded.classes.rotations, truth))
     assert set(ours) == set(expected)
     for name, value in expected.items():
-        assert ours[name] == (value if value is None else pytest.approx(value, abs=1e-2 if name == "rotation_err_deg" else 1e-4)), name
+        assert ours[name] == (
+            value if value is None else pytest.approx(value, abs=1e-2 if name == "rotation_err_deg" else 1e-4)
+        ), name

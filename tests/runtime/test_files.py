@@ -37,21 +37,32 @@ def test_an_existing_file_is_kept_unless_told_otherwise(tmp_path: Path) -> None:
 def test_the_old_file_stays_whole_when_writing_fails(tmp_path: Path, error: type[BaseException]) -> None:
     target = tmp_path / "out.h5"
     target.write_text("old")
-    with pytest.raises(error), replacing(target, overwrite=True) as part:
-        part.write_text("half")
-        raise error
+
+    def write() -> None:
+        with replacing(target, overwrite=True) as part:
+            part.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        write()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 
 
 def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"^out\.h5: cannot be written: No space left on device$"), replacing(tmp_path / "out.h5", overwrite=False):
+    with (
+        pytest.raises(DataError, match=r"^out\.h5: cannot be written: No space left on device$"),
+        replacing(tmp_path / "out.h5", overwrite=False),
+    ):
         raise OSError(28, "No space left on device")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_folder_is_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"^out\.h5: cannot be written: No such file"), replacing(tmp_path / "absent" / "out.h5", overwrite=False):
+    with (
+        pytest.raises(DataError, match=r"^out\.h5: cannot be written: No such file"),
+        replacing(tmp_path / "absent" / "out.h5", overwrite=False),
+    ):
         pytest.fail("must not begin")
 
 

@@ -12,7 +12,9 @@ from stem4d_panel.runtime.threads import map_blocks, thread_count
 
 @pytest.mark.parametrize("threads", ["1", "3"])
 @pytest.mark.parametrize(("count", "block"), [(10, 3), (10, 10), (10, 99), (1, 1), (7, 0), (0, 4)])
-def test_blocks_cover_everything_once_and_in_order(count: int, block: int, threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_cover_everything_once_and_in_order(
+    count: int, block: int, threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("STEM4D_THREADS", threads)
     spans = map_blocks(lambda start, stop: (start, stop), count, block)
     assert [i for start, stop in spans for i in range(start, stop)] == list(range(count))

@@ -13,7 +13,19 @@ import numpy as np
 import pytest
 
 from stem4d_panel.errors import SettingError
-from stem4d_panel.settings import GROUPS, SHORT_NAMES, Choice, Real, Settings, Whole, declaration, declared, limits, parse_value, read_toml
+from stem4d_panel.settings import (
+    GROUPS,
+    SHORT_NAMES,
+    Choice,
+    Real,
+    Settings,
+    Whole,
+    declaration,
+    declared,
+    limits,
+    parse_value,
+    read_toml,
+)
 
 NAMES = [name for name, _ in declared()]
 
@@ -34,7 +46,11 @@ def other_value(name: str) -> Any:
     if isinstance(parameter, Choice):
         return next(word for word in parameter.objects if word != parameter.default)
     low, high = parameter.bounds
-    return next(v for v in (2 if isinstance(parameter, Whole) else 2.0, low, high) if v != parameter.default and low <= v <= high)
+    return next(
+        v
+        for v in (2 if isinstance(parameter, Whole) else 2.0, low, high)
+        if v != parameter.default and low <= v <= high
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -63,7 +79,21 @@ def test_the_limits_hold_and_are_named(name: str) -> None:
     else:
         low, high = parameter.bounds
         assert {Settings.make({name: v}).get(name) for v in (low, high)} == {low, high}
-        bad = [low - 1, high + 1, math.nan, math.inf, -math.inf, True, False, "3", "", [3], 1j, np.float32("nan"), 10**400]
+        bad = [
+            low - 1,
+            high + 1,
+            math.nan,
+            math.inf,
+            -math.inf,
+            True,
+            False,
+            "3",
+            "",
+            [3],
+            1j,
+            np.float32("nan"),
+            10**400,
+        ]
         bad += [2.5, 2.0] if isinstance(parameter, Whole) else []
         bad += [] if parameter.allow_None else [None]
     for value in bad:
@@ -74,11 +104,15 @@ def test_the_limits_hold_and_are_named(name: str) -> None:
 
 @pytest.mark.parametrize("value", [0, -1, True, 2.5, math.nan, "3"])
 def test_a_forged_rank_is_refused_by_its_name(value: Any) -> None:
-    assert refusal({"rank": value}) == f"factorize.rank: {value!r} is not allowed; it takes a whole number from 1 to 1000"
+    assert (
+        refusal({"rank": value}) == f"factorize.rank: {value!r} is not allowed; it takes a whole number from 1 to 1000"
+    )
 
 
 def test_bin_500_is_refused() -> None:
-    assert refusal({"prepare.bin": 500}).startswith("prepare.bin: 500 is not allowed; it takes a whole number from 1 to 256 px")
+    assert refusal({"prepare.bin": 500}).startswith(
+        "prepare.bin: 500 is not allowed; it takes a whole number from 1 to 256 px"
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,7 +130,9 @@ def test_an_unknown_name_brings_a_suggestion(wrong: str, meant: str) -> None:
     assert meant in text
 
 
-@pytest.mark.parametrize("name", ["zzzzzz", "factorize", "factorize.", ".rank", "factorize.name", "factorize.param", "cluster.__class__"])
+@pytest.mark.parametrize(
+    "name", ["zzzzzz", "factorize", "factorize.", ".rank", "factorize.name", "factorize.param", "cluster.__class__"]
+)
 def test_what_is_no_parameter_is_refused(name: str) -> None:
     assert "no such parameter" in refusal({name: 1})
 
@@ -182,7 +218,9 @@ def test_what_somebody_has_set_is_remembered_even_at_its_default() -> None:
 
 def test_short_names_stand_for_full_ones() -> None:
     for short, full in SHORT_NAMES.items():
-        assert Settings.make({short: other_value(full)}).get(full) == Settings.make({full: other_value(full)}).get(short)
+        assert Settings.make({short: other_value(full)}).get(full) == Settings.make({full: other_value(full)}).get(
+            short
+        )
 
 
 @pytest.mark.parametrize(
@@ -203,7 +241,16 @@ def test_text_becomes_a_value(name: str, text: str, value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("rank", "2.5"), ("rank", "none"), ("rank", "many"), ("rank", ""), ("threshold", "nan"), ("threshold", "inf"), ("prepare.bin", "1e3"), ("prepare.centre", "")],
+    [
+        ("rank", "2.5"),
+        ("rank", "none"),
+        ("rank", "many"),
+        ("rank", ""),
+        ("threshold", "nan"),
+        ("threshold", "inf"),
+        ("prepare.bin", "1e3"),
+        ("prepare.centre", ""),
+    ],
 )
 def test_text_that_is_no_value_is_refused_with_the_limits(name: str, text: str) -> None:
     with pytest.raises(SettingError) as caught:

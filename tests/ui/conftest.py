@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from ui_server import FLAGS, Server, Watched, chromium, free_port
+
+from stem4d_panel.scan.scan import Scan
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,3 +59,11 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 @pytest.fixture
 def watched(page: Any) -> Watched:
     return Watched(page)
+
+
+@pytest.fixture
+def small_npy(small: Scan, tmp_path: Path) -> Path:
+    """The small scan as a file."""
+    path = tmp_path / "scan.npy"
+    np.save(path, np.asarray(small.data))
+    return path

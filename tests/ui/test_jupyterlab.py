@@ -1,0 +1,87 @@
+"""The same class in a JupyterLab cell: live without a network, and live again after the page is loaded anew."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import expect
+from ui_screen import Screen
+from ui_server import Server, Watched, free_port
+
+CELL = "from stem4d_panel import Workbench\nWorkbench('scan.npy', rank=6)"
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """JupyterLab with a home of its own: (address, notebook folder)."""
+    root, home = tmp_path / "notebooks", tmp_path / "home"
+    settings = home / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    root.mkdir()
+    # a question about news would lie over the page
+    (settings / "notification.jupyterlab-settings").write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PANEL", "BOKEH", "JUPYTER"))}
+    env |= {name: str(home / name.lower()) for name in ("HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")}
+    env |= {"JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces")}
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [
+        sys.executable, "-m", "jupyter", "lab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0",
+        "--IdentityProvider.token=", "--allow-root", f"--ServerApp.root_dir={root}", "--LabApp.news_url=",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]  # fmt: skip
+    server = Server(command, url, tmp_path / "lab.log", env=env, cwd=root)
+    yield url, root
+    server.stop()
+
+
+def open_and_run(watched: Watched) -> Screen:
+    page = watched.page
+    page.locator(".jp-CodeCell .cm-content").first.wait_for()
+    page.get_by_text(re.compile(r"\| Idle$")).first.wait_for()  # before that, the keys are lost
+    page.locator(".jp-CodeCell .cm-content").first.click()
+    page.keyboard.press("Shift+Enter")
+    screen = Screen(page)
+    screen.wait_ready(60)
+    return screen
+
+
+def check_live(screen: Screen) -> None:
+    """A slider, a tap on the map and a drag of the threshold all reach Python and come back."""
+    gallery = screen.data("gallery")
+    screen.set_slider(".rank", "ArrowLeft", 1)
+    screen.wait_changed("gallery", gallery)
+    screen.wait_ready()
+    screen.page.locator(".status").scroll_into_view_if_needed()
+    left, right, _, top = screen.ranges("maps")
+    step = (right - left) / 18
+    measured = screen.data("measured")
+    screen.tap("maps", left + 3.5 * step, top - 9.5 * step)
+    screen.page.get_by_text(re.compile(r"^y 9, x 3 · ")).wait_for()
+    screen.wait_changed("measured", measured)
+    before = screen.threshold()
+    screen.drag_threshold(before + 0.2)
+    expect(screen.page.locator(".threshold input")).to_have_value(f"{screen.threshold():.4f}".rstrip("0"))
+
+
+def test_live_without_a_network_and_after_a_reload(lab: tuple[str, Path], watched: Watched, small_npy: Path) -> None:
+    url, root = lab
+    (root / "scan.npy").write_bytes(small_npy.read_bytes())
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, root / "x.ipynb")
+    page = watched.page
+    page.set_viewport_size({"width": 1500, "height": 1900})
+    page.goto(f"{url}/lab/tree/x.ipynb")
+    check_live(open_and_run(watched))
+    page.reload()
+    page.wait_for_function("() => typeof window.Bokeh === 'undefined'")
+    check_live(open_and_run(watched))
+    watched.check()
