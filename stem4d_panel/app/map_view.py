@@ -13,6 +13,7 @@ from holoviews.streams import Pipe, Tap
 from stem4d_panel.app import palette
 from stem4d_panel.app.figures import Box, bounds, contours, image_map, overlay_map, picture_options, to_index
 from stem4d_panel.app.session import Session
+from stem4d_panel.app.text import caption, say
 
 MODES = ["classes", "component", "orientation", "virtual image"]
 DIMS = ("map_x", "map_y")
@@ -25,7 +26,7 @@ class MapView:
         self.session, self.width = session, width
         self.mode = pmui.Select(label="Maps", options=MODES, value="classes", size="small", width=170, margin=(4, 6))
         self.truth = pmui.Switch(label="Truth", value=False, visible=False, margin=(8, 6), size="small")
-        self.caption = pmui.Typography("", variant="caption", margin=(0, 8), width=width)
+        self.caption = caption("", width=width)
         self.pane = pn.pane.HoloViews(None, linked_axes=False, margin=0, width=width + 24, height=width + 16)
         self._image, self._overlay, self._outline, self._point = (Pipe(data=None) for _ in range(4))
         self._box: Box | None = None
@@ -80,27 +81,27 @@ class MapView:
             return
         y, x = shown.axes[:2]
         virtual = shown.virtual if shown.virtual is not None else shown.survey.total
-        image, table, overlay, caption = virtual, "gray", None, "counts inside the mask"
+        image, table, overlay, text = virtual, "gray", None, "counts inside the mask"
         mode = self.mode.value
         if shown.classes is not None:
             colours = palette.class_colours(shown.findings)
             if mode == "classes":
                 crystalline = [c.crystalline for c in shown.findings.classes]
                 overlay = palette.class_overlay(shown.classes.located, colours, crystalline)
-                caption = f"{sum(crystalline)} crystalline classes over the virtual image"
+                text = f"{sum(crystalline)} crystalline classes over the virtual image"
             elif mode == "component":
                 k = self.session.component or 0
                 image, table = shown.factors.maps[k], "inferno"
-                caption = f"map of component {k}, class {int(shown.classes.labels[k])}"
+                text = f"map of component {k}, class {int(shown.classes.labels[k])}"
             elif mode == "orientation":
                 overlay = palette.orientation_overlay(shown.findings.orientation)
-                caption = "in-plane rotation of the strongest crystalline member, modulo its symmetry"
+                text = "in-plane rotation of the strongest crystalline member, modulo its symmetry"
         self._image.send((image, palette.limits(image), palette_name(table), bounds(y, x)))
         self._overlay.send(overlay)
         truth = getattr(shown.scan, "truth", None)
         self.truth.visible = truth is not None
         self._outline.send(contours(truth.masks, y, x) if truth is not None and self.truth.value else None)
-        self.caption.object = caption
+        say(self.caption, text)
         if self._box != bounds(y, x):
             self._build()
         self._mark()

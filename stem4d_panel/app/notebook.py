@@ -7,8 +7,10 @@ and takes them out of the saved notebook as soon as the page has connected.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
+from collections.abc import Callable
 from typing import Any
 
 import panel as pn
@@ -24,6 +26,16 @@ def in_kernel() -> bool:
     except ImportError:
         return False
     return getattr(get_ipython(), "kernel", None) is not None
+
+
+def main_loop() -> asyncio.AbstractEventLoop | None:
+    """The kernel's event loop, in whose thread alone the screen may be changed; None outside a kernel."""
+    if not in_kernel():
+        return None
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 @functools.cache
@@ -67,8 +79,8 @@ def _localise(view: Any, root: Any, *_: Any) -> None:
             model.update(bundle=_KEY, esm=_STUB)
 
 
-def bundle(view: Any, include: Any = None, exclude: Any = None) -> Any:
-    """What a notebook shows for a Panel object; sends the scripts before it."""
+def bundle(view: Any, connected: Callable[[], None]) -> Any:
+    """What a notebook shows for a Panel object; sends the scripts before it, and calls `connected` when the page answers."""
     from IPython.display import display
     from IPython.utils.capture import capture_output
 
@@ -79,19 +91,20 @@ def bundle(view: Any, include: Any = None, exclude: Any = None) -> Any:
         view._hooks.append(_localise)
     boot = display({"application/javascript": _boot_script()}, raw=True, display_id=True)
     before = set(view._comms)
-    result = view._repr_mimebundle_(include, exclude)
-    for ref in set(view._comms) - before:  # once the page has connected, the scripts may leave the notebook
-        _forget_when_open(view._comms[ref][1], boot)
+    result = view._repr_mimebundle_()
+    for ref in set(view._comms) - before:
+        _when_open(view._comms[ref][1], boot, connected)
     return result
 
 
-def _forget_when_open(client: Any, boot: Any) -> None:
+def _when_open(client: Any, boot: Any, connected: Callable[[], None]) -> None:
     opened = client._on_open
     todo = [boot]
 
     def on_open(message: Any) -> None:
         opened(message)
-        while todo:
+        while todo:  # the page has run the scripts: they may leave the notebook
             todo.pop().update({"text/plain": ""}, raw=True)
+            connected()
 
     client._on_open = on_open

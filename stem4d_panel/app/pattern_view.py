@@ -15,6 +15,7 @@ from stem4d_panel.app import palette
 from stem4d_panel.app.figures import Box, bounds, image_map, picture_options
 from stem4d_panel.app.map_view import palette_name
 from stem4d_panel.app.session import Session, Shown
+from stem4d_panel.app.text import caption, say
 from stem4d_panel.errors import Stem4dError
 from stem4d_panel.scan.scan import Axis
 
@@ -88,7 +89,7 @@ class PatternView:
         self.session = session
         self.mode = pmui.Select(label="Patterns", options=MODES, value="mean pattern", size="small", width=150, margin=(4, 6))
         self.scale = pmui.Select(label="Intensity", options=SCALES, value="root", size="small", width=100, margin=(4, 6))
-        self.caption = pmui.Typography("", variant="caption", margin=(0, 8), width=width)
+        self.caption = caption("", width=width)
         self.figure = PatternFigure("patterns", width)
         for widget in (self.mode, self.scale):
             widget.param.watch(lambda _: self.refresh(), "value")
@@ -117,19 +118,19 @@ class PatternView:
         mode = self.mode.value
         if mode == "mean pattern" or shown.classes is None:
             image, axes = (shown.look.mean, field) if shown.look is not None else (shown.mean_pattern, shown.axes[2:])
-            caption = "mean of all positions, with the mask's circles and the centre"
+            text = "mean of all positions, with the mask's circles and the centre"
         else:
             k = self.session.component or 0
             label = int(shown.classes.labels[k])
             axes, rings = shown.axes[2:], None
             if mode == "class":
                 image = shown.classes.patterns[label]
-                caption = f"class {label}: rotation-corrected mean of {len(shown.classes.members(label))} components"
+                text = f"class {label}: rotation-corrected mean of {len(shown.classes.members(label))} components"
             else:
                 image = shown.factors.patterns[k]
-                caption = f"component {k}, class {label}, turned by {shown.classes.rotations[k]:.1f}°"
+                text = f"component {k}, class {label}, turned by {shown.classes.rotations[k]:.1f}°"
         self.figure.draw(image, axes, field, rings, self.scale.value, rings[0] if rings else 0.0)
-        self.caption.object = caption
+        say(self.caption, text)
 
     def close(self) -> None:
         """Let go of the figure."""
@@ -141,7 +142,7 @@ class PointView:
 
     def __init__(self, session: Session, width: int, scale: Any) -> None:
         self.session, self.scale = session, scale
-        self.caption = pmui.Typography("tap the map: the pattern measured there", variant="caption", margin=(0, 8), width=width)
+        self.caption = caption("tap the map: the pattern measured there", width=width)
         self.figure = PatternFigure("measured", width)
         heading = pmui.Typography("Measured at the point", variant="subtitle2", margin=(20, 8, 0, 8))
         session.param.watch(lambda _: self.refresh(), ["point", "shown"])
@@ -153,7 +154,7 @@ class PointView:
         shown = self.session.shown
         if shown.scan is None or shown.look is None:
             if shown.factors is not None:
-                self.caption.object = "a saved result holds no measured patterns: open its scan to see them"
+                say(self.caption, "a saved result holds no measured patterns: open its scan to see them")
             return
         point = self.session.point
         if point is None:
@@ -174,7 +175,7 @@ class PointView:
             where += f" · class {label}" if label >= 0 else " · left out"
             angle = float(shown.findings.orientation[point])
             where += f" · turned {angle:.0f}°" if np.isfinite(angle) else ""
-        self.caption.object = where
+        say(self.caption, where)
 
     def close(self) -> None:
         """Let go of the figure."""

@@ -14,6 +14,18 @@ def safe_text(value: object, limit: int = 300) -> str:
     return html.escape(text if len(text) <= limit else text[: limit - 1] + "…")
 
 
+def caption(text: str = "", **options: Any) -> Html:
+    """A line of small text that changes; set its text by :func:`say`."""
+    pane = Html("", **{"margin": (0, 8), **options})
+    say(pane, text)
+    return pane
+
+
+def say(pane: Html, text: str) -> None:
+    """Show plain text in a caption."""
+    pane.object = f'<span style="font-size:12px">{safe_text(text)}</span>'
+
+
 class Html(pn.pane.HTML):  # type: ignore[misc]
     """HTML made by this program around `safe_text`.
 

@@ -16,6 +16,7 @@ from panel.io.document import hold
 from stem4d_panel.app import palette
 from stem4d_panel.app.figures import named
 from stem4d_panel.app.session import Session
+from stem4d_panel.app.text import caption, say
 from stem4d_panel.cluster.classes import Classes
 from stem4d_panel.cluster.tree import Tree
 
@@ -44,7 +45,7 @@ class TreeView:
 
     def __init__(self, session: Session, width: int, height: int) -> None:
         self.session, self.size = session, (width, height)
-        self.caption = pmui.Typography("", variant="caption", margin=(0, 8), width=width)
+        self.caption = caption("", width=width)
         heading = pmui.Typography("Dendrogram · drag the line", variant="subtitle2", margin=(6, 8, 0, 8))
         self.pane = pn.pane.HoloViews(None, linked_axes=False, margin=0, width=width + 70, height=height + 24)
         self._pipe = Pipe(data=None)
@@ -106,7 +107,7 @@ class TreeView:
         note = f"{classes.count} classes at {classes.threshold:.3f}" + (" (suggested)" if classes.suggested else "")
         if tree.inversions:
             note += f" · {tree.inversions} merge{'s' if tree.inversions > 1 else ''} below one joined before (drawn as found)"
-        self.caption.object = note
+        say(self.caption, note)
         if self._rank != tree.size:
             self._rank = tree.size
             self._build(top)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import io
 import tempfile
 import weakref
@@ -17,7 +18,7 @@ from stem4d_panel.app.boot import boot
 from stem4d_panel.app.controls import THEME, Controls
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.shell import TEMPLATE
-from stem4d_panel.app.text import safe_text
+from stem4d_panel.app.text import caption, safe_text, say
 from stem4d_panel.settings import Settings
 
 SIDEBAR = 330
@@ -47,14 +48,17 @@ class Workbench(pn.viewable.Viewer):  # type: ignore[misc]
         super().__init__()
         wanted = (settings or Settings.make()).replace({n.replace("__", "."): v for n, v in changes.items()})
         self._document = pn.state.curdoc if pn.state.curdoc and pn.state.curdoc.session_context else None
+        self._loop, self._context = notebook.main_loop(), contextvars.copy_context()
         self.session = Session(data, wanted, _caller(weakref.ref(self)))
         self.controls = Controls(self.session, Path(folder) if folder is not None else None, self._save)
         self.screen: Any = None
+        self._started = False
+        self._held: list[Callable[[], None]] | None = None  # what waits for a notebook's page to connect
         self._body = pn.Column(
             pmui.Typography("Loading the figures …", variant="body2", margin=16), sizing_mode="stretch_width", margin=0
         )
         self._progress = pmui.LinearProgress(value=0, variant="determinate", sizing_mode="stretch_width", margin=(12, 8))
-        self._status = pmui.Typography("starting", variant="caption", margin=(6, 8), width=430, css_classes=["status"])
+        self._status = caption("starting", margin=(6, 8), width=430, css_classes=["status"])
         self._cancel = pmui.Button(label="Cancel", size="small", variant="outlined", disabled=True, margin=(2, 8), width=80)
         self._cancel.on_click(lambda _: self.session.cancel())
         self._run = pmui.Button(label="Run", size="small", visible=False, margin=(2, 8), width=80)
@@ -70,11 +74,13 @@ class Workbench(pn.viewable.Viewer):  # type: ignore[misc]
         self._view: Any = None
         self.session.param.watch(lambda _: self._show_progress(), ["progress", "steps"])
         self.session.param.watch(lambda e: self._show_message(e.new), "message", onlychanged=False)
-        boot.when_ready(self._ready)
         if self._document is None:
             boot.now()
-            self.session.start()
+            self._fill()
+            if not notebook.in_kernel():
+                self._start()
         else:
+            boot.when_ready(self._ready)
             pn.state.onload(self._loaded)
             _clean_up_after(self)
 
@@ -86,8 +92,8 @@ class Workbench(pn.viewable.Viewer):  # type: ignore[misc]
 
     def page(self) -> Any:
         """The whole browser page, with a header and the choice of light and dark."""
-        title = pmui.Typography("", variant="body2", margin=(4, 12), sx={"color": "white"})
-        self.session.param.watch(lambda e: title.param.update(object=_headline(e.new)), "shown")
+        title = caption(margin=(8, 12), styles={"color": "white"})
+        self.session.param.watch(lambda e: say(title, _headline(e.new)), "shown")
         return pmui.Page(
             title="stem4d",
             sidebar=[self.controls.layout],
@@ -107,7 +113,8 @@ class Workbench(pn.viewable.Viewer):  # type: ignore[misc]
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         if notebook.in_kernel() and self._document is None:
-            return notebook.bundle(self.__panel__(), include, exclude)
+            self._held = [] if self._held is None else self._held
+            return notebook.bundle(self.__panel__(), self._connected)
         return super()._repr_mimebundle_(include, exclude)
 
     def close(self) -> None:
@@ -120,16 +127,33 @@ class Workbench(pn.viewable.Viewer):  # type: ignore[misc]
     # ---- what happens ------------------------------------------------------------------------------------------------
 
     def call(self, then: Callable[[], None]) -> None:
-        """Run `then` where the screen may be changed: in the event loop of a server, at once elsewhere."""
-        if self._document is not None:
+        """Run `then` where the screen may be changed: in the event loop of the server or the kernel, at once elsewhere."""
+        if self._held is not None:
+            self._held.append(then)
+        elif self._document is not None:
             if not self.session.closed:
                 self._document.add_next_tick_callback(then)
+        elif self._loop is not None:
+            self._loop.call_soon_threadsafe(then, context=self._context)
         else:
             then()
 
     def _loaded(self) -> None:
         boot.start()
-        self.session.start()
+        self._start()
+
+    def _connected(self) -> None:
+        """The notebook's page answers: it gets what was held back, since it would have missed what came before."""
+        held, self._held = self._held or [], None
+        for then in held:
+            then()
+        self._start()
+
+    def _start(self) -> None:
+        """Begin the work, once: in a notebook when the page has connected."""
+        if not self._started:
+            self._started = True
+            self.session.start()
 
     def _ready(self) -> None:  # in the background thread, or at once
         self.call(self._fill)
@@ -149,10 +173,10 @@ class Workbench(pn.viewable.Viewer):  # type: ignore[misc]
         done = all(state == "up to date" for state, _ in session.steps.values())
         self._run.visible = not session.busy and not done and session.analysis is not None
         if session.busy:
-            self._status.object = str(progress) if progress is not None else "working"
+            say(self._status, str(progress) if progress is not None else "working")
             self._progress.value = progress.percent if progress is not None else 0
         else:
-            self._status.object = "ready" if done else "not up to date"
+            say(self._status, "ready" if done else "not up to date")
             self._progress.value = 100 if done else 0
 
     def _show_message(self, message: tuple[str, str] | None) -> None:
@@ -199,4 +223,4 @@ def _headline(shown: Any) -> str:
     if shown.axes is None:
         return ""
     y, x, ky, kx = shown.axes
-    return safe_text(f"{shown.name} · {y.size} × {x.size} · {x.scale:.3g} {x.units} · {kx.scale:.3g} {kx.units}", 120)
+    return f"{shown.name} · {y.size} × {x.size} · {x.scale:.3g} {x.units} · {kx.scale:.3g} {kx.units}"

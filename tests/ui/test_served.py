@@ -72,7 +72,7 @@ def test_bad_files_of_a_folder_leave_the_last_good_result(
 
     def choose(name: str, label: str = "Open") -> None:
         page.get_by_label(label, exact=True).click()
-        page.get_by_role("option", name=name).click()
+        page.get_by_role("menuitem", name=name).click()
 
     choose("scan.npy")
     page.get_by_text("14 × 18 positions").wait_for()

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-_FIGURE = """name => {
-  for (const doc of Bokeh.documents.slice().reverse())
-    for (const m of doc._all_models.values())
-      if (m.type === 'Figure' && m.name === name && Bokeh.index.find_one_by_id(m.id)) return m
-}"""
+_VIEW = "name => Bokeh.index.query_one(v => v.model.type === 'Figure' && v.model.name === name)"
+_FIGURE = f"name => ({_VIEW})(name)?.model"
 POSITION = f"""([name, x, y]) => {{
-  const fig = ({_FIGURE})(name); if (!fig) return null
-  const view = Bokeh.index.find_one_by_id(fig.id)
+  const view = ({_VIEW})(name); if (!view) return null
   const box = (view.canvas_view ?? view.canvas).el.getBoundingClientRect()
   return [box.left + view.frame.x_scale.compute(x), box.top + view.frame.y_scale.compute(y)] }}"""
 RANGES = f"""name => {{ const f = ({_FIGURE})(name); return [f.x_range.start, f.x_range.end, f.y_range.start, f.y_range.end] }}"""
@@ -39,8 +35,8 @@ class Screen:
     def wait_ready(self, timeout: float = 90) -> None:
         """Until nothing runs and every step is up to date."""
         self.page.locator(".status").get_by_text("ready", exact=True).wait_for(timeout=timeout * 1000)
-        self.page.wait_for_function("() => Bokeh.documents.at(-1)?.is_idle")
-        self.page.wait_for_function(f"n => ({_FIGURE})(n)", arg="gallery")
+        for figure in ("maps", "patterns", "dendrogram", "gallery"):  # laid out, so that a tap lands
+            self.page.wait_for_function(f"a => ({POSITION})(a)?.every(isFinite)", arg=[figure, 0, 0])
 
     def wait_status(self, text: str) -> None:
         self.page.locator(".status").get_by_text(text).first.wait_for()
