@@ -119,17 +119,16 @@ class Analysis:
 
     def key(self, stage: str) -> str:
         """Identifies a stage's value: the data, the settings used so far and the versions of the code."""
-        parts: list[Any] = [self.scan.fingerprint]
-        for name in STAGES[: STAGES.index(stage) + 1]:
-            parts.append((name, _VERSIONS[name], [(n, self.settings.get(n)) for n in _USES[name]]))
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
+        stages = STAGES[: STAGES.index(stage) + 1]
+        used = [(name, _VERSIONS[name], [(n, self.settings.get(n)) for n in _USES[name]]) for name in stages]
+        return hashlib.sha256(repr((self.scan.fingerprint, used)).encode()).hexdigest()
 
     def _found(self, stage: str) -> _Timed | None:
         key = self.key(stage)
         if "factorize.rank" in self.settings.explicit and STAGES.index(stage) >= STAGES.index("factors"):
             # a default that was clamped is no answer to the same rank when it is stated
             factors = self._held.get(self.key("factors")) or self.cache.get(self.key("factors"))
-            if factors is not None and factors.value.rank != self.settings.factorize.rank:
+            if factors is None or factors.value.rank != self.settings.factorize.rank:
                 return None
         found = self._held.get(key) or self.cache.get(key)
         if found is not None:

@@ -1,1 +1,1 @@
-""""""
+"""The workbench: views, controls and serving."""

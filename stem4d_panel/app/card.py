@@ -48,7 +48,9 @@ class ClassCard:
         self.truth.object = self._recovery(shown)
 
     def _row(self, c: Any, colour: str, classes: Any) -> str:
-        swatch = f'<span style="display:inline-block;width:11px;height:11px;border-radius:3px;background:{colour}"></span>'
+        swatch = (
+            f'<span style="display:inline-block;width:11px;height:11px;border-radius:3px;background:{colour}"></span>'
+        )
         turns = ", ".join(f"{i} ({classes.rotations[i]:.0f}°)" if c.crystalline else str(i) for i in c.members[:6])
         more = f" +{len(c.members) - 6}" if len(c.members) > 6 else ""
         cells = (

@@ -29,7 +29,24 @@ THEME = {
     },
 }
 _COLOURS = {"up to date": "success", "running": "info", "stale": "warning", "failed": "error", "waiting": "default"}
-_ENDINGS = (".hspy", ".h5", ".hdf5", ".emd", ".nxs", ".blo", ".mib", ".dm3", ".dm4", ".mrc", ".npy", ".tvips", ".ser", ".zspy", ".xml", ".hdr")
+_ENDINGS = (
+    ".hspy",
+    ".h5",
+    ".hdf5",
+    ".emd",
+    ".nxs",
+    ".blo",
+    ".mib",
+    ".dm3",
+    ".dm4",
+    ".mrc",
+    ".npy",
+    ".tvips",
+    ".ser",
+    ".zspy",
+    ".xml",
+    ".hdr",
+)
 _SLIDER = {"size": "small", "sizing_mode": "stretch_width", "margin": (4, 14)}
 
 
@@ -39,8 +56,15 @@ class Controls:
     def __init__(self, session: Session, folder: Path | None, save: Callable[[], Any]) -> None:
         self.session, self.folder = session, folder
         self.fields: dict[str, Field] = {}
-        self.chips = {s: pmui.Chip(label="waiting", size="small", margin=0, css_classes=[f"step-{s.lower()}"]) for s in STEPS}
-        bodies = {"Data": self._data(), "Prepare": self._prepare(), "Factorise": self._factorise(), "Cluster": self._cluster(save)}
+        self.chips = {
+            s: pmui.Chip(label="waiting", size="small", margin=0, css_classes=[f"step-{s.lower()}"]) for s in STEPS
+        }
+        bodies = {
+            "Data": self._data(),
+            "Prepare": self._prepare(),
+            "Factorise": self._factorise(),
+            "Cluster": self._cluster(save),
+        }
         self.layout = pmui.Accordion(
             *[(self._head(step), pn.Column(*parts, sizing_mode="stretch_width", margin=(0, 0, 6, 0))) for step, parts in bodies.items()],
             active=[0, 1, 2, 3], title_variant="subtitle2", disable_gutters=True, square=True, elevation=0, variant="outlined",
@@ -53,7 +77,9 @@ class Controls:
 
     def _head(self, step: str) -> Any:
         name = pmui.Typography(step, variant="subtitle2", margin=0)
-        return pmui.Row(name, pn.HSpacer(), self.chips[step], sizing_mode="stretch_width", margin=0, sx={"alignItems": "center"})
+        return pmui.Row(
+            name, pn.HSpacer(), self.chips[step], sizing_mode="stretch_width", margin=0, sx={"alignItems": "center"}
+        )
 
     def _field(self, name: str, **options: Any) -> Any:
         self.fields[name] = Field(self.session, name, **options)
@@ -65,15 +91,26 @@ class Controls:
     def _folded(self, label: str, *parts: Any) -> Any:
         inner = pn.Column(*parts, sizing_mode="stretch_width", margin=0)
         return pmui.Accordion(
-            (label, inner), active=[], title_variant="caption", disable_gutters=True, square=True, elevation=0, sizing_mode="stretch_width", margin=(0, 2)
+            (label, inner),
+            active=[],
+            title_variant="caption",
+            disable_gutters=True,
+            square=True,
+            elevation=0,
+            sizing_mode="stretch_width",
+            margin=(0, 2),
         )
 
     # ---- the four steps ----------------------------------------------------------------------------------------------
 
     def _data(self) -> list[Any]:
         self.info = Html("", sizing_mode="stretch_width", margin=(4, 14))
-        self.file = pmui.Select(label="Open", options=self._files(), size="small", sizing_mode="stretch_width", margin=(8, 8))
-        self.dataset = pmui.Select(label="Dataset", options=[], visible=False, size="small", sizing_mode="stretch_width", margin=(8, 8))
+        self.file = pmui.Select(
+            label="Open", options=self._files(), size="small", sizing_mode="stretch_width", margin=(8, 8)
+        )
+        self.dataset = pmui.Select(
+            label="Dataset", options=[], visible=False, size="small", sizing_mode="stretch_width", margin=(8, 8)
+        )
         self.file.visible = self.folder is not None
         self.file.param.watch(self._file_chosen, "value")
         self.dataset.param.watch(self._dataset_chosen, "value")
@@ -87,9 +124,13 @@ class Controls:
         return [self.file, self.dataset, self.info, calibration]
 
     def _prepare(self) -> list[Any]:
-        self.radii = pmui.RangeSlider(label="Mask radii (px)", start=0, end=64, step=0.5, value=(0, 64), css_classes=["mask-radii"], **_SLIDER)
+        self.radii = pmui.RangeSlider(
+            label="Mask radii (px)", start=0, end=64, step=0.5, value=(0, 64), css_classes=["mask-radii"], **_SLIDER
+        )
         self.radii.param.watch(self._radii_moved, "value_throttled")
-        self.auto = pmui.Button(label="auto", size="small", variant="outlined", color="default", margin=(10, 8), width=60)
+        self.auto = pmui.Button(
+            label="auto", size="small", variant="outlined", color="default", margin=(10, 8), width=60
+        )
         self.auto.on_click(lambda _: self.session.change({"prepare.mask_inner": None, "prepare.mask_outer": None}))
         self.prepared = Html("", sizing_mode="stretch_width", margin=(0, 14))
         more = self._folded(
@@ -112,17 +153,35 @@ class Controls:
         self.rank = pmui.IntSlider(label="Rank", start=1, end=top, value=min(top, 20), css_classes=["rank"], **_SLIDER)
         self.rank.param.watch(self._rank_moved, ["value", "value_throttled"])
         self.fitted = Html("", sizing_mode="stretch_width", margin=(0, 14))
-        more = self._folded("More", self._pair("factorize.start", "factorize.seed"), self._pair("factorize.max_iter", "factorize.tol"))
+        more = self._folded(
+            "More", self._pair("factorize.start", "factorize.seed"), self._pair("factorize.max_iter", "factorize.tol")
+        )
         return [self.rank, self.fitted, more]
 
     def _cluster(self, save: Callable[[], Any]) -> list[Any]:
         self.save = pmui.FileDownload(
-            callback=save, filename="result.stem4d.hspy", label="Save result", size="small", margin=(8, 8), sizing_mode="stretch_width", disabled=True
+            callback=save,
+            filename="result.stem4d.hspy",
+            label="Save result",
+            size="small",
+            margin=(8, 8),
+            sizing_mode="stretch_width",
+            disabled=True,
         )
         threshold = self._field("cluster.threshold", css_classes=["threshold"])
         self.fields["cluster.threshold"].hint(f"{SUGGESTED:g}")
-        why = Html(f'<span title="{safe_text(SUGGESTED_REASON)}" style="font-size:11px;opacity:.7">empty: the suggested {SUGGESTED:g}, which has separated the simulated scans</span>', sizing_mode="stretch_width", margin=(0, 14))
-        return [threshold, why, self._pair("cluster.method", "cluster.centring"), self._folded("More", self._pair("measure.anisotropy", "measure.coherence"), self._field("measure.level")), self.save]
+        why = Html(
+            f'<span title="{safe_text(SUGGESTED_REASON)}" style="font-size:11px;opacity:.7">empty: the suggested {SUGGESTED:g}, which has separated the simulated scans</span>',
+            sizing_mode="stretch_width",
+            margin=(0, 14),
+        )
+        return [
+            threshold,
+            why,
+            self._pair("cluster.method", "cluster.centring"),
+            self._folded("More", self._pair("measure.anisotropy", "measure.coherence"), self._field("measure.level")),
+            self.save,
+        ]
 
     # ---- what the user does ------------------------------------------------------------------------------------------
 
@@ -130,7 +189,11 @@ class Controls:
         if self.folder is None:
             return {SAMPLE: ""}
         root = self.folder.resolve()
-        found = sorted(p for p in root.iterdir() if p.suffix.lower() in _ENDINGS and p.is_file() and p.resolve().is_relative_to(root))
+        found = sorted(
+            p
+            for p in root.iterdir()
+            if p.suffix.lower() in _ENDINGS and p.is_file() and p.resolve().is_relative_to(root)
+        )
         return {SAMPLE: "", **{p.name: p.name for p in found}}
 
     def _file_chosen(self, event: Any) -> None:
@@ -162,7 +225,9 @@ class Controls:
                 several = []
             if len(several) > 1:
                 self._quiet = True
-                self.dataset.param.update(options={f"{c.path} {c.shape}": c.path for c in several}, value=None, visible=True)
+                self.dataset.param.update(
+                    options={f"{c.path} {c.shape}": c.path for c in several}, value=None, visible=True
+                )
                 self._quiet = False
                 self.session.say("info", f"{path.name}: holds {len(several)} four-dimensional datasets; choose one")
                 return
@@ -178,7 +243,11 @@ class Controls:
         inner, outer = (float(v) for v in self.radii.value_throttled)
         look = self.session.shown.look
         shown = (look.inner, look.outer) if look is not None else (None, None)
-        changes = {n: v for n, v, s in (("prepare.mask_inner", inner, shown[0]), ("prepare.mask_outer", outer, shown[1])) if v != s}
+        changes = {
+            n: v
+            for n, v, s in (("prepare.mask_inner", inner, shown[0]), ("prepare.mask_outer", outer, shown[1]))
+            if v != s
+        }
         if changes:
             self.session.change(changes)
 
@@ -199,7 +268,9 @@ class Controls:
 
     def _show_states(self) -> None:
         for step, (state, note) in self.session.steps.items():
-            self.chips[step].param.update(label=state, color=_COLOURS[state], variant="filled" if state != "waiting" else "outlined")
+            self.chips[step].param.update(
+                label=state, color=_COLOURS[state], variant="filled" if state != "waiting" else "outlined"
+            )
             if note:
                 self.chips[step].description = note
 
@@ -224,22 +295,39 @@ class Controls:
     def _show_data(self, shown: Any) -> None:
         if shown.axes is None:
             return
-        y, x, _, kx = shown.axes
+        _, x, _, kx = shown.axes
         parts = [f"<b>{safe_text(shown.name, 60)}</b>"]
         if shown.scan is not None:
             shape = shown.scan.shape
-            parts.append(f"{shape[0]} × {shape[1]} positions, {shape[2]} × {shape[3]} pixels · {shown.scan.nbytes / 1e6:,.0f} MB · {shown.scan.dtype}")
+            parts.append(
+                f"{shape[0]} × {shape[1]} positions, {shape[2]} × {shape[3]} pixels · {shown.scan.nbytes / 1e6:,.0f} MB · {shown.scan.dtype}"
+            )
             calibration = self.session.analysis.calibration if self.session.analysis else None
             if calibration is not None:
                 step, pixel = calibration.scan_step[1], calibration.detector_step[1]
-                parts.append(f"step {step} ({step.origin}) · pixel {pixel} ({pixel.origin})")
-                for name, field in (("voltage", calibration.voltage), ("convergence", calibration.convergence), ("probe_size", calibration.probe_size)):
-                    self.fields[f"calibration.{name}"].hint("" if field.value is None else f"{field.value:.3g} ({field.origin})")
+                parts.append(
+                    " · ".join(
+                        f"{n} {q} ({q.origin})" if q.unit != "px" else f"{n} unknown"
+                        for n, q in (("step", step), ("pixel", pixel))
+                    )
+                )
+                for name, field in (
+                    ("voltage", calibration.voltage),
+                    ("convergence", calibration.convergence),
+                    ("probe_size", calibration.probe_size),
+                ):
+                    self.fields[f"calibration.{name}"].hint(
+                        "" if field.value is None else f"{field.value:.3g} ({field.origin})"
+                    )
                 self.fields["calibration.scan_step"].hint("" if step.unit == "px" else f"{step.value:.4g}")
-                self.fields["calibration.detector_step"].hint("" if pixel.unit == "px" else f"{pixel.value:.4g} {pixel.unit}")
+                self.fields["calibration.detector_step"].hint(
+                    "" if pixel.unit == "px" else f"{pixel.value:.4g} {pixel.unit}"
+                )
         if "px" in (x.units, kx.units):
             spaces = [n for n, u in (("scan", x.units), ("detector", kx.units)) if u == "px"]
-            parts.append(f'<span style="background:#b26a00;color:white;border-radius:8px;padding:1px 7px">{" and ".join(spaces)} uncalibrated</span>')
+            parts.append(
+                f'<span style="background:#b26a00;color:white;border-radius:8px;padding:1px 7px">{" and ".join(spaces)} uncalibrated</span>'
+            )
         self.info.object = '<div style="font-size:12px;line-height:1.5">' + "<br>".join(parts) + "</div>"
 
     def _show_prepared(self, shown: Any) -> None:
@@ -271,4 +359,6 @@ class Controls:
         lines = [f"relative error {factors.relative_error:.4f} · {factors.iterations} iterations"]
         lines += [f"⚠ {safe_text(w)}" for w in factors.warnings]
         self.fitted.object = '<div style="font-size:11px;line-height:1.5;opacity:.8">' + "<br>".join(lines) + "</div>"
-        self.save.param.update(disabled=False, filename=f"{Path(shown.name).stem or 'result'}.stem4d.hspy".replace("/", "_"))
+        self.save.param.update(
+            disabled=False, filename=f"{Path(shown.name).stem or 'result'}.stem4d.hspy".replace("/", "_")
+        )

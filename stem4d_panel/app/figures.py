@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import holoviews as hv
-import holoviews.plotting.bokeh  # noqa: F401 - registers the renderer, without the notebook's side effects
+import holoviews.plotting.bokeh
 import numpy as np
 from bokeh.models import ScaleBar
 from bokeh.models.annotations.dimensional import Metric

@@ -63,7 +63,9 @@ class GalleryView:
 
     def __init__(self, session: Session, width: int) -> None:
         self.session, self.width = session, width
-        heading = pmui.Typography("Components · map over pattern, in tree order", variant="subtitle2", margin=(6, 8, 0, 8))
+        heading = pmui.Typography(
+            "Components · map over pattern, in tree order", variant="subtitle2", margin=(6, 8, 0, 8)
+        )
         self.pane = pn.pane.HoloViews(None, linked_axes=False, margin=0, width=width + 30, height=320)
         self._pipe = Pipe(data=None)
         self._tap: Tap | None = None

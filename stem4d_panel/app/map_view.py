@@ -55,7 +55,8 @@ class MapView:
         base = image_map(self._image, self._box, DIMS)
         colours = overlay_map(self._overlay, self._box, DIMS)
         outline = hv.DynamicMap(
-            lambda data: hv.Path(data or [], list(DIMS)).opts(color="white", line_width=1.2, alpha=0.9), streams=[self._outline]
+            lambda data: hv.Path(data or [], list(DIMS)).opts(color="white", line_width=1.2, alpha=0.9),
+            streams=[self._outline],
         )
         point = hv.DynamicMap(
             lambda data: hv.Points([data] if data else [], list(DIMS)).opts(

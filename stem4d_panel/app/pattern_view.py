@@ -31,7 +31,10 @@ def detector_axes(shown: Shown) -> tuple[Axis, Axis]:
     sizes, centre = shown.scan.detector_shape, shown.look.descan.centre
     factor = shown.frames.bin if shown.frames is not None else 1
     axes = shown.frames.axes[2:] if shown.frames is not None else binned
-    made = [replace(a, size=n, scale=a.scale / factor, offset=-a.scale / factor * c) for a, n, c in zip(axes, sizes, centre, strict=True)]
+    made = [
+        replace(a, size=n, scale=a.scale / factor, offset=-a.scale / factor * c)
+        for a, n, c in zip(axes, sizes, centre, strict=True)
+    ]
     return made[0], made[1]
 
 
@@ -45,7 +48,15 @@ class PatternFigure:
         self._image, self._marks = Pipe(data=None), Pipe(data=None)
         self._key: tuple[Box, str] | None = None
 
-    def draw(self, image: np.ndarray, axes: tuple[Axis, Axis], field: tuple[Axis, Axis], rings: tuple[float, float] | None, how: str, inner: float = 0.0) -> None:
+    def draw(
+        self,
+        image: np.ndarray,
+        axes: tuple[Axis, Axis],
+        field: tuple[Axis, Axis],
+        rings: tuple[float, float] | None,
+        how: str,
+        inner: float = 0.0,
+    ) -> None:
         """Show `image` on `axes` in a figure as large as `field`, with circles of two radii (in the axes' units).
 
         Intensities are stretched to what lies outside `inner`, so that the direct beam does not hide the rest.
@@ -87,8 +98,12 @@ class PatternView:
 
     def __init__(self, session: Session, width: int) -> None:
         self.session = session
-        self.mode = pmui.Select(label="Patterns", options=MODES, value="mean pattern", size="small", width=150, margin=(4, 6))
-        self.scale = pmui.Select(label="Intensity", options=SCALES, value="root", size="small", width=100, margin=(4, 6))
+        self.mode = pmui.Select(
+            label="Patterns", options=MODES, value="mean pattern", size="small", width=150, margin=(4, 6)
+        )
+        self.scale = pmui.Select(
+            label="Intensity", options=SCALES, value="root", size="small", width=100, margin=(4, 6)
+        )
         self.caption = caption("", width=width)
         self.figure = PatternFigure("patterns", width)
         for widget in (self.mode, self.scale):
@@ -96,7 +111,11 @@ class PatternView:
         session.param.watch(lambda _: self.refresh(), "shown")
         session.param.watch(self._component_chosen, "component")
         self.layout = pn.Column(
-            pn.Row(self.mode, self.scale, margin=0, height=58), self.figure.pane, self.caption, width=width + 34, margin=0
+            pn.Row(self.mode, self.scale, margin=0, height=58),
+            self.figure.pane,
+            self.caption,
+            width=width + 34,
+            margin=0,
         )
 
     def _component_chosen(self, event: Any) -> None:
@@ -147,7 +166,9 @@ class PointView:
         heading = pmui.Typography("Measured at the point", variant="subtitle2", margin=(20, 8, 0, 8))
         session.param.watch(lambda _: self.refresh(), ["point", "shown"])
         scale.param.watch(lambda _: self.refresh(), "value")
-        self.layout = pn.Column(pn.Row(heading, height=58, margin=0), self.figure.pane, self.caption, width=width + 34, margin=0)
+        self.layout = pn.Column(
+            pn.Row(heading, height=58, margin=0), self.figure.pane, self.caption, width=width + 34, margin=0
+        )
 
     def refresh(self) -> None:
         """Draw the pattern of the chosen position, or of the strongest one before any is chosen."""

@@ -29,8 +29,10 @@ class Screen:
         self.tree = TreeView(session, 280, 262)
         self.gallery = GalleryView(session, 610)
         self.card = ClassCard(session)
-        spaces = pn.FlexBox(self.maps.layout, self.patterns.layout, self.point.layout, gap="4px", margin=0)
-        below = pn.FlexBox(self.tree.layout, self.gallery.layout, gap="4px", margin=0)
+        # a row that wraps; Panel's FlexBox loses figures that are put in later in a notebook
+        wrap = {"sizing_mode": "stretch_width", "margin": 0, "styles": {"flex-wrap": "wrap"}}
+        spaces = pn.Row(self.maps.layout, self.patterns.layout, self.point.layout, **wrap)
+        below = pn.Row(self.tree.layout, self.gallery.layout, **wrap)
         self.layout = pn.Column(spaces, below, self.card.layout, margin=(4, 8), sizing_mode="stretch_width")
         for view in (self.maps, self.patterns, self.point, self.tree, self.gallery, self.card):
             view.refresh()
@@ -43,7 +45,9 @@ class Screen:
 
 def warm_up() -> None:
     """Render a small figure once, so that the first real one is quick."""
-    image = image_map(hv.streams.Pipe(data=(np.ones((4, 4), np.float32), (0, 1), "gray", (0, 0, 1, 1))), (0, 0, 1, 1), ("wx", "wy"))
+    image = image_map(
+        hv.streams.Pipe(data=(np.ones((4, 4), np.float32), (0, 1), "gray", (0, 0, 1, 1))), (0, 0, 1, 1), ("wx", "wy")
+    )
     hv.renderer("bokeh").get_plot(image)
 
 

@@ -114,7 +114,10 @@ class Session(param.Parameterized):
             if self._result is not None:
                 full = {SHORT_NAMES.get(n, n) for n in changes}
                 if any(not n.startswith(("cluster.threshold", "measure.")) for n in full):
-                    self.say("error", "a saved result holds no frames: only the threshold and the measures can be changed; open the scan for more")
+                    self.say(
+                        "error",
+                        "a saved result holds no frames: only the threshold and the measures can be changed; open the scan for more",
+                    )
                     self.param.trigger("settings")
                     return False
         except Stem4dError as error:
@@ -303,7 +306,9 @@ class Session(param.Parameterized):
         classes, findings = r.classes, r.findings
         if self.settings != r.settings:
             classes = classify(r.factors, r.tree, r.centre, self.settings.cluster.threshold)
-            findings = measure(r.factors, classes, r.centre, float(r.preparation["resolution_px"]), self.settings.measure)
+            findings = measure(
+                r.factors, classes, r.centre, float(r.preparation["resolution_px"]), self.settings.measure
+            )
         self.shown = Shown(
             factors=r.factors, tree=r.tree, classes=classes, findings=findings, name=r.name, axes=r.axes, centre=r.centre,
             mask=r.mask, virtual=r.factors.maps.sum(axis=0), mean_pattern=r.mean_pattern,

@@ -26,7 +26,7 @@ def say(pane: Html, text: str) -> None:
     pane.object = f'<span style="font-size:12px">{safe_text(text)}</span>'
 
 
-class Html(pn.pane.HTML):  # type: ignore[misc]
+class Html(pn.pane.HTML):
     """HTML made by this program around `safe_text`.
 
     Panel sends links to its style sheets on a content network with every new `object` in a notebook; they are already

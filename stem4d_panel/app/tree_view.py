@@ -58,9 +58,15 @@ class TreeView:
 
     def _draw(self, data: Any) -> hv.Overlay:
         paths, leaves, top = data or ([], [], 1.0)
-        lines = hv.Segments(paths, [*DIMS, "tree_leaf_end", "tree_height_end"], "colour").opts(color="colour", line_width=2.2)
+        lines = hv.Segments(paths, [*DIMS, "tree_leaf_end", "tree_height_end"], "colour").opts(
+            color="colour", line_width=2.2
+        )
         labels = hv.Labels(leaves, DIMS, ["text", "leaf_colour"]).opts(
-            text_color="leaf_colour", text_font_size="9pt", text_baseline="top", yoffset=-0.015 * top, text_font_style="bold"
+            text_color="leaf_colour",
+            text_font_size="9pt",
+            text_baseline="top",
+            yoffset=-0.015 * top,
+            text_font_style="bold",
         )
         return lines * labels
 
@@ -70,7 +76,9 @@ class TreeView:
         if self._span is not None and self._span in plot.state.center:
             return
         self._line = threshold
-        self._span = Span(location=threshold, dimension="width", line_width=3, line_color="#d62728", line_dash="dashed", editable=True)
+        self._span = Span(
+            location=threshold, dimension="width", line_width=3, line_color="#d62728", line_dash="dashed", editable=True
+        )
         self._span.on_change("location", self._dragged)
         plot.state.add_layout(self._span)
 
@@ -100,7 +108,8 @@ class TreeView:
         colours = palette.class_colours(shown.findings)
         chosen = self.session.component
         leaves = [
-            (x, 0.0, f"▸{k}" if k == chosen else str(k), colours[int(classes.labels[k])]) for x, k in enumerate(tree.leaf_order)
+            (x, 0.0, f"▸{k}" if k == chosen else str(k), colours[int(classes.labels[k])])
+            for x, k in enumerate(tree.leaf_order)
         ]
         top = max(0.3, float(tree.merges[:, 2].max()) if len(tree.merges) else 0.3) * 1.08
         self._pipe.send((branches(tree, classes, colours), leaves, top))

@@ -24,7 +24,7 @@ from stem4d_panel.settings import Settings
 SIDEBAR = 330
 
 
-class Workbench(pn.viewable.Viewer):  # type: ignore[misc]
+class Workbench(pn.viewable.Viewer):
     """The whole app.
 
     Parameters
@@ -44,7 +44,9 @@ class Workbench(pn.viewable.Viewer):  # type: ignore[misc]
         If a setting is refused. What is wrong with the data shows on the screen.
     """
 
-    def __init__(self, data: Any = None, *, settings: Settings | None = None, folder: str | Path | None = None, **changes: Any) -> None:
+    def __init__(
+        self, data: Any = None, *, settings: Settings | None = None, folder: str | Path | None = None, **changes: Any
+    ) -> None:
         super().__init__()
         wanted = (settings or Settings.make()).replace({n.replace("__", "."): v for n, v in changes.items()})
         self._document = pn.state.curdoc if pn.state.curdoc and pn.state.curdoc.session_context else None
@@ -57,13 +59,25 @@ class Workbench(pn.viewable.Viewer):  # type: ignore[misc]
         self._body = pn.Column(
             pmui.Typography("Loading the figures …", variant="body2", margin=16), sizing_mode="stretch_width", margin=0
         )
-        self._progress = pmui.LinearProgress(value=0, variant="determinate", sizing_mode="stretch_width", margin=(12, 8))
+        self._progress = pmui.LinearProgress(
+            value=0, variant="determinate", sizing_mode="stretch_width", margin=(12, 8)
+        )
         self._status = caption("starting", margin=(6, 8), width=430, css_classes=["status"])
-        self._cancel = pmui.Button(label="Cancel", size="small", variant="outlined", disabled=True, margin=(2, 8), width=80)
+        self._cancel = pmui.Button(
+            label="Cancel", size="small", variant="outlined", disabled=True, margin=(2, 8), width=80
+        )
         self._cancel.on_click(lambda _: self.session.cancel())
         self._run = pmui.Button(label="Run", size="small", visible=False, margin=(2, 8), width=80)
         self._run.on_click(lambda _: self.session.refresh())
-        self._alert = pmui.Alert(object="", severity="info", closeable=True, visible=False, sizing_mode="stretch_width", margin=(2, 8), css_classes=["message"])
+        self._alert = pmui.Alert(
+            object="",
+            severity="info",
+            closeable=True,
+            visible=False,
+            sizing_mode="stretch_width",
+            margin=(2, 8),
+            css_classes=["message"],
+        )
         self._main = pn.Column(
             pn.Row(self._status, self._progress, self._run, self._cancel, sizing_mode="stretch_width", margin=0),
             self._alert,
@@ -222,5 +236,5 @@ def _clean_up_after(workbench: Workbench) -> None:
 def _headline(shown: Any) -> str:
     if shown.axes is None:
         return ""
-    y, x, ky, kx = shown.axes
+    y, x, _, kx = shown.axes
     return f"{shown.name} · {y.size} × {x.size} · {x.scale:.3g} {x.units} · {kx.scale:.3g} {kx.units}"

@@ -26,9 +26,13 @@ def lab(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     settings.mkdir(parents=True)
     root.mkdir()
     # a question about news would lie over the page
-    (settings / "notification.jupyterlab-settings").write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))
+    (settings / "notification.jupyterlab-settings").write_text(
+        json.dumps({"fetchNews": "false", "checkForUpdates": False})
+    )
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PANEL", "BOKEH", "JUPYTER"))}
-    env |= {name: str(home / name.lower()) for name in ("HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")}
+    env |= {
+        name: str(home / name.lower()) for name in ("HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+    }
     env |= {"JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces")}
     port = free_port()
     url = f"http://127.0.0.1:{port}"

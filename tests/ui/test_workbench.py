@@ -110,7 +110,10 @@ FORGE = """([type, label, value]) => {
 
 @pytest.mark.parametrize(
     ("label", "value", "answer"),
-    [("Rank", 10**9, "factorize.rank: 1000000000 is not allowed"), ("Bin (px)", "500", "prepare.bin: 500 is not allowed")],
+    [
+        ("Rank", 10**9, "factorize.rank: 1000000000 is not allowed"),
+        ("Bin (px)", "500", "prepare.bin: 500 is not allowed"),
+    ],
 )
 def test_a_forged_value_is_refused_and_changes_nothing(
     screen: Screen, watched: Watched, label: str, value: Any, answer: str
