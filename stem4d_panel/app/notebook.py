@@ -14,8 +14,18 @@ from collections.abc import Callable
 from typing import Any
 
 import panel as pn
+from panel.io.state import state
 
 _KEY = "stem4d_material"
+# The page opens its comm before it has built the view, and until then Panel's script drops every message that arrives.
+# So the page tells when the view is there: Bokeh knows it, and a tag comes back with the ordinary synchronisation.
+_SHOWN = """(function (id) {
+  const timer = setInterval(function () {
+    const view = window.Bokeh?.index?.[id]
+    if (view || !document.getElementById(id)) clearInterval(timer)
+    if (view) view.model.tags = [...view.model.tags, 'shown']
+  }, 50)
+})(%s)"""
 _STUB = f"const mod = await importShim(window.{_KEY}); export default mod.default"
 
 
@@ -80,7 +90,7 @@ def _localise(view: Any, root: Any, *_: Any) -> None:
 
 
 def bundle(view: Any, connected: Callable[[], None]) -> Any:
-    """What a notebook shows for a Panel object; sends the scripts before it, and calls `connected` when the page answers."""
+    """What a notebook shows for a Panel object; sends the scripts before it, and calls `connected` when the page shows it."""
     from IPython.display import display
     from IPython.utils.capture import capture_output
 
@@ -91,20 +101,19 @@ def bundle(view: Any, connected: Callable[[], None]) -> Any:
         view._hooks.append(_localise)
     boot = display({"application/javascript": _boot_script()}, raw=True, display_id=True)
     before = set(view._comms)
-    result = view._repr_mimebundle_()
+    data, metadata = view._repr_mimebundle_()
     for ref in set(view._comms) - before:
-        _when_open(view._comms[ref][1], boot, connected)
-    return result
+        _when_shown(state._views[ref][1], boot, connected)
+        data["text/html"] += f"<script>{_SHOWN % json.dumps(ref)}</script>"
+    return data, metadata
 
 
-def _when_open(client: Any, boot: Any, connected: Callable[[], None]) -> None:
-    opened = client._on_open
+def _when_shown(root: Any, boot: Any, connected: Callable[[], None]) -> None:
     todo = [boot]
 
-    def on_open(message: Any) -> None:
-        opened(message)
+    def shown(*_: Any) -> None:
         while todo:  # the page has run the scripts: they may leave the notebook
             todo.pop().update({"text/plain": ""}, raw=True)
             connected()
 
-    client._on_open = on_open
+    root.on_change("tags", shown)

@@ -11,6 +11,9 @@ CSS = """
 #shell nav { border-right: 1px solid #ddd }
 #shell nav div { padding: 11px 14px; border-bottom: 1px solid #e5e5e5; font-weight: 500 }
 #shell main { padding: 24px; opacity: .7 }
+#shell main i { display: block; height: 3px; margin: 14px 0; width: 40%; background: linear-gradient(90deg, #31688e 40%, #31688e33 0);
+                background-size: 250% 100%; animation: shell 1.6s linear infinite }
+@keyframes shell { from { background-position: 100% 0 } to { background-position: -150% 0 } }
 @media (prefers-color-scheme: dark) {
   #shell { background: #121212; color: #eee }
   #shell nav, #shell nav div { border-color: #333 }
@@ -20,7 +23,7 @@ CSS = """
 BODY = (
     '<div id="shell"><header>stem4d</header><nav>'
     + "".join(f"<div>{step}</div>" for step in STEPS)
-    + '</nav><main>starting … <div id="loader-error"></div></main></div>'
+    + '</nav><main>starting: loading the libraries<i></i><div id="loader-error"></div></main></div>'
 )
 
 # before the app answers: nothing but the frame, and a wait for the app

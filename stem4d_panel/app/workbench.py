@@ -157,11 +157,10 @@ class Workbench(pn.viewable.Viewer):
         self._start()
 
     def _connected(self) -> None:
-        """The notebook's page answers: it gets what was held back, since it would have missed what came before."""
+        """The notebook's page shows the view: it gets what was held back, since it would have missed what came before."""
         held, self._held = self._held or [], None
-        for then in held:
-            then()
-        self._start()
+        for then in [*held, self._start]:
+            self.call(then)  # later: events that arise while Panel takes in a message of the page never leave
 
     def _start(self) -> None:
         """Begin the work, once: in a notebook when the page has connected."""

@@ -32,7 +32,7 @@ def initial_factors(X: np.ndarray, rank: int, start: str, seed: int) -> tuple[np
         W = np.abs(rng.standard_normal((n, rank))) * scale
         H = np.abs(rng.standard_normal((rank, m))) * scale
         return W.astype(X.dtype), H.astype(X.dtype)
-    U, s, Vt = randomized_svd(X, rank, n_iter=4, random_state=seed)
+    U, s, Vt = randomized_svd(X, rank, n_iter=3, power_iteration_normalizer="QR", random_state=seed)
     W, H = np.zeros((n, rank)), np.zeros((rank, m))
     W[:, 0], H[0] = np.sqrt(s[0]) * np.abs(U[:, 0]), np.sqrt(s[0]) * np.abs(Vt[0])
     for j in range(1, rank):
