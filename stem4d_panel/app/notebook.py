@@ -90,7 +90,7 @@ def _localise(view: Any, root: Any, *_: Any) -> None:
 
 
 def bundle(view: Any, connected: Callable[[], None]) -> Any:
-    """What a notebook shows for a Panel object; sends the scripts before it, and calls `connected` when the page shows it."""
+    """What a notebook shows for a Panel object; sends the scripts first, and calls `connected` when it is shown."""
     from IPython.display import display
     from IPython.utils.capture import capture_output
 
@@ -111,7 +111,7 @@ def bundle(view: Any, connected: Callable[[], None]) -> Any:
 def _when_shown(root: Any, boot: Any, connected: Callable[[], None]) -> None:
     todo = [boot]
 
-    def shown(*_: Any) -> None:
+    def shown(attr: str, old: Any, new: Any) -> None:
         while todo:  # the page has run the scripts: they may leave the notebook
             todo.pop().update({"text/plain": ""}, raw=True)
             connected()

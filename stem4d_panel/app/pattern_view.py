@@ -108,7 +108,7 @@ class PatternView:
         self.figure = PatternFigure("patterns", width)
         for widget in (self.mode, self.scale):
             widget.param.watch(lambda _: self.refresh(), "value")
-        session.param.watch(lambda _: self.refresh(), "shown")
+        session.param.watch(lambda _: self.refresh(), ["shown", "point"])
         session.param.watch(self._component_chosen, "component")
         self.layout = pn.Column(
             pn.Row(self.mode, self.scale, margin=0, height=58),
@@ -139,15 +139,17 @@ class PatternView:
             image, axes = (shown.look.mean, field) if shown.look is not None else (shown.mean_pattern, shown.axes[2:])
             text = "mean of all positions, with the mask's circles and the centre"
         else:
-            k = self.session.component or 0
-            label = int(shown.classes.labels[k])
             axes, rings = shown.axes[2:], None
             if mode == "class":
+                label = self.session.chosen_class()
+                n = len(shown.classes.members(label))
                 image = shown.classes.patterns[label]
-                text = f"class {label}: rotation-corrected mean of {len(shown.classes.members(label))} components"
+                text = f"class {label}: " + (f"rotation-corrected mean of {n} components" if n > 1 else "one component")
             else:
+                k = self.session.component or 0
                 image = shown.factors.patterns[k]
-                text = f"component {k}, class {label}, turned by {shown.classes.rotations[k]:.1f}°"
+                label, turn = int(shown.classes.labels[k]), float(shown.classes.rotations[k])
+                text = f"component {k}, class {label}, turned by {turn:.1f}°"
         self.figure.draw(image, axes, field, rings, self.scale.value, rings[0] if rings else 0.0)
         say(self.caption, text)
 

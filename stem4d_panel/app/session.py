@@ -183,6 +183,15 @@ class Session(param.Parameterized):
         if axes is not None and 0 <= y < axes[0].size and 0 <= x < axes[1].size:
             self.point = (y, x)
 
+    def chosen_class(self) -> int:
+        """The class of the chosen component, else that at the chosen position, else the strongest."""
+        shown = self.shown
+        if self.component is not None:
+            return int(shown.classes.labels[self.component])
+        if self.point is not None:
+            return max(0, int(shown.findings.position_labels[self.point]))
+        return 0
+
     def current_result(self) -> Any:
         """What is shown as a saveable result, or None while there is none."""
         if self._result is not None:
