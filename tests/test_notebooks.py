@@ -15,7 +15,9 @@ NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 def run(name: str, folder: Path) -> list[str]:
     """Execute a notebook; what each of its code cells printed or showed as text."""
     notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
+    NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    ).execute()
     return [_text(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
 
 

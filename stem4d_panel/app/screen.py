@@ -29,7 +29,7 @@ class Screen:
         self.tree = TreeView(session, 280, 262)
         self.gallery = GalleryView(session, 610)
         self.card = ClassCard(session)
-        # a row that wraps; Panel's FlexBox loses figures that are put in later in a notebook
+        # rows that wrap on narrow screens
         wrap = {"sizing_mode": "stretch_width", "margin": 0, "styles": {"flex-wrap": "wrap"}}
         spaces = pn.Row(self.maps.layout, self.patterns.layout, self.point.layout, **wrap)
         below = pn.Row(self.tree.layout, self.gallery.layout, **wrap)

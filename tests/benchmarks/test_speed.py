@@ -42,7 +42,10 @@ def spread(values: list[float], unit: str = "s") -> str:
 
 def test_import() -> None:
     code = "import time; t = time.perf_counter(); import stem4d_panel; print(time.perf_counter() - t)"
-    runs = [float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) for _ in range(7)]
+    runs = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(7)
+    ]
     table("import stem4d_panel", [("median (least to most) of 7", spread([1e3 * r for r in runs], "ms"))])
 
 
@@ -63,19 +66,21 @@ def test_chain_on_the_sample() -> None:
 
 
 def test_factorisation_beside_scikit_learn() -> None:
-    from sklearn.decomposition import NMF as Plain
+    from sklearn import decomposition
 
     X = Analysis(sample_scan(0), cache=Cache()).frames.matrix
     NMF(2).fit(X[:64])
+
+    def fit(model: Any) -> tuple[float, float]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # 400 iterations may not be enough for scikit-learn's tolerance
+            return timed(lambda: model.fit_transform(X)), model.reconstruction_err_
+
     ours: list[tuple[float, float]] = []
     plain: list[tuple[float, float]] = []
     for _ in range(3):  # in turn, so that both meet the machine in the same state
-        model = NMF(20)
-        ours.append((timed(lambda: model.fit_transform(X)), model.reconstruction_err_))
-        other = Plain(20, init="nndsvda", solver="cd", max_iter=400)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            plain.append((timed(lambda: other.fit_transform(X)), other.reconstruction_err_))
+        ours.append(fit(NMF(20)))
+        plain.append(fit(decomposition.NMF(20, init="nndsvda", solver="cd", max_iter=400)))
     ratio = median(p[0] for p in plain) / median(o[0] for o in ours)
     table(
         f"NMF, k = 20, {X.shape[0]} × {X.shape[1]} float32, initial factors included",
@@ -94,7 +99,12 @@ def test_first_page(tmp_path: Path) -> None:
     flags = FLAGS + (["--no-sandbox"] if os.geteuid() == 0 else [])
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium(), args=flags)
-        for name, cache in (("warm", None), ("warm", None), ("warm", None), ("no compiled kernels", tmp_path / "numba")):
+        for name, cache in (
+            ("warm", None),
+            ("warm", None),
+            ("warm", None),
+            ("no compiled kernels", tmp_path / "numba"),
+        ):
             env = {**os.environ, **({"NUMBA_CACHE_DIR": str(cache)} if cache else {})}
             port = free_port()
             start = time.perf_counter()
