@@ -5,10 +5,12 @@ Knows no view. Views and controls watch its parameters; whatever they want chang
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import param
@@ -26,6 +28,20 @@ _STEP_STAGES = {
     "Cluster": ("tree", "classes", "findings"),
 }
 _CHEAP = ("classes", "findings")  # answered at once, in the callback
+
+
+R = TypeVar("R")
+
+
+def _alone(method: Callable[..., R]) -> Callable[..., R]:
+    """One thread at a time in a session."""
+
+    @functools.wraps(method)
+    def guarded(self: Session, *args: Any, **kwargs: Any) -> R:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return guarded
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +91,8 @@ class Session(param.Parameterized):
         self._analysis: Any = None
         self._result: Any = None
         self._job: Job | None = None
+        # a plain script hears of jobs in the compute thread; servers and kernels hear in their own loop
+        self._lock = threading.RLock()
         self._keys: dict[str, str] = {}
         self.closed = False
         self.steps = dict.fromkeys(STEPS, ("waiting", ""))
@@ -94,8 +112,10 @@ class Session(param.Parameterized):
     @property
     def busy(self) -> bool:
         """Whether a job is wanted and not ended."""
-        return self._job is not None
+        with self._lock:  # between two jobs of one change it is still busy
+            return self._job is not None
 
+    @_alone
     def open(self, data: Any, dataset: str | None = None) -> None:
         """Open data in the compute thread and analyse them; what is shown stays until there is something new."""
         self._release()
@@ -107,6 +127,7 @@ class Session(param.Parameterized):
         """Open what the session was made for."""
         self.open(self._data)
 
+    @_alone
     def change(self, changes: Mapping[str, Any]) -> bool:
         """Change settings, all or none; a refusal becomes a message and leaves everything as it is."""
         try:
@@ -130,6 +151,7 @@ class Session(param.Parameterized):
         self.refresh()
         return True
 
+    @_alone
     def refresh(self) -> None:
         """Bring the shown up to date with the settings; newest settings win."""
         self._release()
@@ -153,6 +175,7 @@ class Session(param.Parameterized):
         analysis = self._analysis
         self._submit(f"run/{analysis.key('findings')}", lambda: _run_steps(analysis), self._ran)
 
+    @_alone
     def cancel(self) -> None:
         """Stop the running job; the last good result stays, later steps stay stale."""
         if self._job is not None:
@@ -161,6 +184,7 @@ class Session(param.Parameterized):
             self._mark_states()
             self.say("info", "cancelled; the last result stays")
 
+    @_alone
     def close(self) -> None:
         """Let go of everything; work that nobody else wants ends."""
         self.closed = True
@@ -215,6 +239,7 @@ class Session(param.Parameterized):
         if job is not None:
             compute.release(job, self._listener)
 
+    @_alone
     def _hear(self, job: Job, done: Callable[[Job], None]) -> None:
         if self.closed or job is not self._job:
             return
