@@ -20,10 +20,10 @@ class ClassCard:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.table = Html("", margin=(0, 8), css_classes=["class-table"])
-        self.truth = Html("", margin=(4, 8), css_classes=["recovery"])
+        self.truth = Html("", margin=(4, 8), sizing_mode="stretch_width", css_classes=["recovery"])
         heading = pmui.Typography("Classes", variant="subtitle2", margin=(6, 8, 0, 8))
         session.param.watch(lambda _: self.refresh(), "shown")
-        self.layout = pn.Column(heading, self.table, self.truth, margin=0)
+        self.layout = pn.Column(heading, self.table, self.truth, margin=0, sizing_mode="stretch_width")
 
     def refresh(self) -> None:
         """Draw what the session shows."""

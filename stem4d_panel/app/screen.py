@@ -29,10 +29,9 @@ class Screen:
         self.tree = TreeView(session, 280, 262)
         self.gallery = GalleryView(session, 610)
         self.card = ClassCard(session)
-        # rows that wrap on narrow screens
-        wrap = {"sizing_mode": "stretch_width", "margin": 0, "styles": {"flex-wrap": "wrap"}}
-        spaces = pn.Row(self.maps.layout, self.patterns.layout, self.point.layout, **wrap)
-        below = pn.Row(self.tree.layout, self.gallery.layout, **wrap)
+        wrap = {"gap": "4px", "margin": 0, "sizing_mode": "stretch_width"}
+        spaces = pn.FlexBox(self.maps.layout, self.patterns.layout, self.point.layout, **wrap)
+        below = pn.FlexBox(self.tree.layout, self.gallery.layout, **wrap)
         self.layout = pn.Column(spaces, below, self.card.layout, margin=(4, 8), sizing_mode="stretch_width")
         for view in (self.maps, self.patterns, self.point, self.tree, self.gallery, self.card):
             view.refresh()
