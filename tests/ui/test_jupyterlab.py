@@ -72,7 +72,9 @@ def check_live(screen: Screen) -> None:
     screen.wait_changed("measured", measured)
     before = screen.threshold()
     screen.drag_threshold(before + 0.2)
-    expect(screen.page.locator(".threshold input")).to_have_value(f"{screen.threshold():.4f}".rstrip("0"))
+    # Panel's own wait for a lost acknowledgement is 5 s
+    field = screen.page.locator(".threshold input")
+    expect(field).to_have_value(f"{screen.threshold():.4f}".rstrip("0"), timeout=20_000)
 
 
 def test_live_without_a_network_and_after_a_reload(lab: tuple[str, Path], watched: Watched, small_npy: Path) -> None:
