@@ -19,18 +19,13 @@ from panel.io.state import state
 _KEY = "stem4d_material"
 # The page opens its comm before it has built the view, and until then Panel's script drops every message that arrives.
 # So the page tells when the view is there: Bokeh knows it, and a tag comes back with the ordinary synchronisation.
-# says that the view is there, then once a second that the page is: Panel holds events back for five seconds when an
-# acknowledgement was lost, and sends them with the next one
+# says, once, that the view is there; gives up after two minutes
 _SHOWN = """(function (id) {
-  let ticks = 0, tags = null
+  let left = 2400
   const timer = setInterval(function () {
     const view = window.Bokeh?.index?.[id]
-    if (!view) {
-      if (tags || ++ticks > 2400) clearInterval(timer)
-      return
-    }
-    if (!tags) { tags = [...view.model.tags]; ticks = 0 }
-    if (ticks++ % 20 === 0) view.model.tags = [...tags, 'shown ' + ticks]
+    if (view || --left < 0) clearInterval(timer)
+    if (view) view.model.tags = [...view.model.tags, 'shown']
   }, 50)
 })(%s)"""
 _STUB = f"const mod = await importShim(window.{_KEY}); export default mod.default"
