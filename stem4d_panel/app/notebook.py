@@ -8,8 +8,10 @@ and takes them out of the saved notebook as soon as the page has connected.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -17,15 +19,20 @@ import panel as pn
 from panel.io.state import state
 
 _KEY = "stem4d_material"
-# The page opens its comm before it has built the view, and until then Panel's script drops every message that arrives.
-# So the page tells when the view is there: Bokeh knows it, and a tag comes back with the ordinary synchronisation.
-# says, once, that the view is there; gives up after two minutes
+# Once the view is there, and once per display. Panel's script drops every message that arrives before that, so the page
+# tells with a tag that it is ready. And it sends every change that came from Python back to Python, where a late echo
+# undoes what was set since; Bokeh marks those changes as not to be sent (sync), as its own server connection heeds.
 _SHOWN = """(function (id) {
   let left = 2400
   const timer = setInterval(function () {
     const view = window.Bokeh?.index?.[id]
     if (view || --left < 0) clearInterval(timer)
-    if (view) view.model.tags = [...view.model.tags, 'shown']
+    if (!view) return
+    for (const root of view.model.document.roots()) if (root._document_changed) {
+      const send = root._document_changed
+      root._document_changed = function (event) { if (event.sync !== false) send.call(root, event) }
+    }
+    view.model.tags = [...view.model.tags, 'shown']
   }, 50)
 })(%s)"""
 _STUB = f"const mod = await importShim(window.{_KEY}); export default mod.default"
@@ -105,9 +112,29 @@ def bundle(view: Any, connected: Callable[[], None]) -> Any:
     before = set(view._comms)
     data, metadata = view._repr_mimebundle_()
     for ref in set(view._comms) - before:
+        _in_main_thread(view._comms[ref][1], main_loop())
         _when_shown(state._views[ref][1], boot, connected)
         data["text/html"] += f"<script>{_SHOWN % json.dumps(ref)}</script>"
     return data, metadata
+
+
+def _in_main_thread(comm: Any, loop: asyncio.AbstractEventLoop | None) -> None:
+    """Take in the page's messages where the screen is changed.
+
+    JupyterLab sends them through a subshell, a thread of its own: while Panel takes one in, it holds back and then
+    forgets what the main thread changes.
+    """
+    take, home = comm._handle_msg, threading.get_ident()
+    if loop is None:
+        return
+
+    def handle(message: Any) -> None:
+        if threading.get_ident() == home:
+            take(message)
+        else:
+            loop.call_soon_threadsafe(take, message, context=contextvars.copy_context())
+
+    comm._handle_msg = handle
 
 
 def _when_shown(root: Any, boot: Any, connected: Callable[[], None]) -> None:
