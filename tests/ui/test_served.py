@@ -74,9 +74,11 @@ def test_bad_files_of_a_folder_leave_the_last_good_result(
         page.get_by_label(label, exact=True).click()
         page.get_by_role("menuitem", name=name).click()
 
+    sample = screen.data("gallery")
     choose("scan.npy")
     page.get_by_text("14 × 18 positions").wait_for()
     screen.wait_ready()
+    screen.wait_changed("gallery", sample)  # the pictures follow the words
     good = screen.data("gallery")
     choose("broken.h5")
     page.get_by_text("broken.h5: not an HDF5 file").first.wait_for()

@@ -62,6 +62,12 @@ class Screen:
         """Until a figure draws something else."""
         self.page.wait_for_function(f"([name, before]) => ({DATA})(name) !== before", arg=[figure, before])
 
+    def wait_ranges(self, figure: str, index: int, wanted: float) -> None:
+        """Until one of a figure's :meth:`ranges` is `wanted`: a slider's steps on the way there may be drawn before."""
+        self.page.wait_for_function(
+            f"([name, i, wanted]) => Math.abs(({RANGES})(name)[i] - wanted) < 1e-4", arg=[figure, index, wanted]
+        )
+
     def at(self, figure: str, x: float, y: float) -> tuple[float, float]:
         """Screen position of a point of a figure."""
         px, py = self.page.evaluate(POSITION, [figure, x, y])
