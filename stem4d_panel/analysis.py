@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from stem4d_panel import prepare as prepare_stage
 from stem4d_panel.cluster import classes as classes_stage
 from stem4d_panel.cluster import tree as tree_stage
+from stem4d_panel.errors import DataError, SettingError
 from stem4d_panel.factorize import factors as factors_stage
+from stem4d_panel.factorize.evidence import Evidence, evidence_steps
 from stem4d_panel.measure import findings as findings_stage
 from stem4d_panel.prepare import chain as prepare_chain
+from stem4d_panel.prepare.halves import halves_steps, is_thinnable
 from stem4d_panel.prepare.survey import survey_steps
 from stem4d_panel.runtime.cache import Cache, shared_cache
 from stem4d_panel.runtime.progress import Progress, Steps, finish
@@ -26,13 +31,13 @@ from stem4d_panel.settings import Settings
 if TYPE_CHECKING:
     from stem4d_panel.cluster.classes import Classes
     from stem4d_panel.cluster.tree import Tree
-    from stem4d_panel.factorize.factors import Factors
+    from stem4d_panel.factorize.factors import Compression, Factors
     from stem4d_panel.measure.findings import Findings
     from stem4d_panel.prepare.frames import Frames, Look
     from stem4d_panel.prepare.survey import Survey
     from stem4d_panel.results.result import Result
 
-STAGES = ("survey", "look", "frames", "factors", "tree", "classes", "findings")
+STAGES = ("survey", "look", "frames", "compression", "factors", "tree", "classes", "findings")
 
 # settings that each stage reads, beside those of the stages before it
 _USES: dict[str, tuple[str, ...]] = {
@@ -58,7 +63,11 @@ _USES: dict[str, tuple[str, ...]] = {
         ),
         *(f"prepare.{n}" for n in ("bin", "smooth", "normalise", "noise")),
     ),
-    "factors": tuple(f"factorize.{n}" for n in ("rank", "start", "max_iter", "tol", "seed")),
+    "compression": ("factorize.seed",),
+    "factors": tuple(
+        f"factorize.{n}"
+        for n in ("rank", "solver", "start", "starts", "compress", "resolution", "holes", "max_iter", "polish", "tol")
+    ),
     "tree": ("cluster.method", "cluster.centring"),
     "classes": ("cluster.threshold",),
     "findings": ("measure.anisotropy", "measure.coherence", "measure.level"),
@@ -67,6 +76,7 @@ _VERSIONS = {
     "survey": prepare_chain.VERSION,
     "look": prepare_chain.VERSION,
     "frames": prepare_chain.VERSION,
+    "compression": factors_stage.VERSION,
     "factors": factors_stage.VERSION,
     "tree": tree_stage.VERSION,
     "classes": tree_stage.VERSION,
@@ -121,6 +131,8 @@ class Analysis:
         """Identifies a stage's value: the data, the settings used so far and the versions of the code."""
         stages = STAGES[: STAGES.index(stage) + 1]
         used = [(name, _VERSIONS[name], [(n, self.settings.get(n)) for n in _USES[name]]) for name in stages]
+        if "compression" in stages:  # one for all ranks of the slider
+            used.append(("size", 0, [("rank", max(self.settings.factorize.rank, self.settings.factorize.rank_max))]))
         return hashlib.sha256(repr((self.scan.fingerprint, used)).encode()).hexdigest()
 
     def _found(self, stage: str) -> _Timed | None:
@@ -183,6 +195,11 @@ class Analysis:
         return self.run("frames")  # type: ignore[no-any-return]
 
     @cached_property
+    def compression(self) -> Compression:
+        """The prepared matrix and its leading singular vectors."""
+        return self.run("compression")  # type: ignore[no-any-return]
+
+    @cached_property
     def factors(self) -> Factors:
         """Maps and patterns."""
         return self.run("factors")  # type: ignore[no-any-return]
@@ -201,6 +218,74 @@ class Analysis:
     def findings(self) -> Findings:
         """What the classes say of the sample."""
         return self.run("findings")  # type: ignore[no-any-return]
+
+    def evidence_steps(self, ranks: Sequence[int] | None = None) -> Steps[Evidence]:
+        """What speaks for each rank, step by step; ``1..factorize.rank_max`` where no ranks are named.
+
+        Raises
+        ------
+        DataError
+            If the scan holds no counts, or the settings take their square root: nothing can be held out.
+        """
+        frames = yield from self.steps("frames")
+        compression = yield from self.steps("compression")
+        factorize = self.settings.factorize
+        top = min(factorize.rank_max, frames.largest_rank)
+        wanted = list(range(1, top + 1)) if ranks is None else [int(r) for r in ranks]
+        for rank in wanted:
+            if not 1 <= rank <= frames.largest_rank:
+                raise SettingError(
+                    f"ranks: {rank} is not from 1 to {frames.largest_rank}, the most that the scan allows"
+                )
+        if not is_thinnable(self.scan, frames):
+            raise DataError(f"{self.scan.name}: no held-out evidence: it needs counts, prepared without a square root")
+        base = self.replace(rank=1).key("factors")  # the same whatever the present rank
+        key = hashlib.sha256(repr((base, factors_stage.EVIDENCE_VERSION, wanted)).encode()).hexdigest()
+        found = self.cache.get(key)
+        if found is None:
+            halves = yield from halves_steps(self.scan, frames, self.settings.prepare, factorize.seed)
+            constraints, _ = factors_stage.constraints_of(frames, factorize)
+            found = yield from evidence_steps(
+                halves,
+                compression.low,
+                wanted,
+                factorize.seed,
+                joined=max(1.0, 4 * np.pi * frames.smooth**2),
+                constraints=constraints,
+            )
+            self.cache.put(key, found)
+        return found
+
+    def evidence(self, ranks: Sequence[int] | None = None) -> Evidence:
+        """What speaks for each rank; see :meth:`evidence_steps`."""
+        return finish(self.evidence_steps(ranks))
+
+    def path_steps(self) -> Steps[int]:
+        """Factors and tree of every rank of the slider's range into the cache, the nearest to the present rank first.
+
+        Returns
+        -------
+        int
+            How many ranks are there.
+        """
+        frames = yield from self.steps("frames")
+        top = min(self.settings.factorize.rank_max, frames.largest_rank)
+        here = min(self.settings.factorize.rank, top)
+        ranks = sorted(range(1, top + 1), key=lambda rank: (abs(rank - here), -rank))
+        for done, rank in enumerate(ranks):
+            yield Progress("path", done, len(ranks), "rank")
+            yield from self.replace(rank=rank).steps("tree")
+        return len(ranks)
+
+    def preview_steps(self) -> Steps[dict[str, Any]]:
+        """A first look at the present rank, from the compressed data alone: factors, tree, classes and findings by name."""
+        frames, compression = (yield from self.steps("frames")), (yield from self.steps("compression"))
+        clamp = "factorize.rank" not in self.settings.explicit
+        factors = yield from factors_stage.preview_factors_steps(frames, self.settings.factorize, compression, clamp)
+        tree = yield from _make_tree(self, frames, factors)
+        classes = yield from _make_classes(self, frames, factors, tree)
+        findings = yield from _make_findings(self, frames, factors, classes)
+        return {"factors": factors, "tree": tree, "classes": classes, "findings": findings}
 
     def seconds(self) -> dict[str, float]:
         """Wall time of each stage when it was computed."""
@@ -280,9 +365,15 @@ def _make_frames(analysis: Analysis, look: Look) -> Steps[Frames]:
     )
 
 
-def _make_factors(analysis: Analysis, frames: Frames) -> Steps[Factors]:
+def _make_compression(analysis: Analysis, frames: Frames) -> Steps[Compression]:
+    settings = analysis.settings.factorize
+    rank, _ = factors_stage.choose_rank(frames, settings, "factorize.rank" not in analysis.settings.explicit)
+    return (yield from factors_stage.compression_steps(frames, settings, rank))
+
+
+def _make_factors(analysis: Analysis, frames: Frames, compression: Compression) -> Steps[Factors]:
     clamp = "factorize.rank" not in analysis.settings.explicit
-    return (yield from factors_stage.factorise_steps(frames, analysis.settings.factorize, clamp))
+    return (yield from factors_stage.factorise_steps(frames, analysis.settings.factorize, clamp, compression))
 
 
 def _make_tree(analysis: Analysis, frames: Frames, factors: Factors) -> Steps[Tree]:
@@ -303,7 +394,8 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "survey": (),
     "look": ("survey",),
     "frames": ("look",),
-    "factors": ("frames",),
+    "compression": ("frames",),
+    "factors": ("frames", "compression"),
     "tree": ("frames", "factors"),
     "classes": ("frames", "factors", "tree"),
     "findings": ("frames", "factors", "classes"),
@@ -312,6 +404,7 @@ _MAKE: dict[str, Callable[..., Steps[Any]]] = {
     "survey": _make_survey,
     "look": _make_look,
     "frames": _make_frames,
+    "compression": _make_compression,
     "factors": _make_factors,
     "tree": _make_tree,
     "classes": _make_classes,

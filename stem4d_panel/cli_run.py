@@ -25,7 +25,7 @@ from stem4d_panel.settings import Settings
 ENDING = ".stem4d.hspy"
 _PARTS = {
     "prepare": ("survey", "look", "frames"),
-    "factorize": ("factors",),
+    "factorize": ("compression", "factors"),
     "cluster": ("tree", "classes"),
     "measure": ("findings",),
 }

@@ -207,14 +207,50 @@ class FactorizeSettings(Group):
 
     rank = Whole(20, bounds=(1, 1000), doc="Number of components.")
     rank_max = Whole(30, bounds=(2, 1000), advanced=True, doc="Upper end of the rank slider.")
+    solver = Choice(
+        "hals",
+        objects=["hals", "mu", "als", "kl"],
+        advanced=True,
+        doc="Algorithm: accelerated HALS; multiplicative updates or alternating least squares, for comparison with the papers; Kullback-Leibler divergence, for raw counts.",
+    )
     start = Choice(
         "nndsvda",
         objects=["nndsvda", "nndsvd", "random"],
         doc="Initial factors: from a singular value decomposition (zeros filled with the mean, or kept), or random from the seed.",
     )
-    max_iter = Whole(300, bounds=(1, 100_000), doc="Most iterations.")
+    starts = Whole(
+        3,
+        bounds=(1, 100),
+        advanced=True,
+        doc="Starts tried on the compressed data; the best continues, the others are random.",
+    )
+    compress = Choice(
+        "on",
+        objects=["on", "off"],
+        advanced=True,
+        doc="Factorise the leading singular vectors first and finish on the full data; off iterates on the full data alone.",
+    )
+    resolution = Real(
+        1.0,
+        bounds=(0.0, 1.0),
+        doc="How strictly maps are held to the probe's resolution: 1 lets no map be finer than 0.8 of the probe, 0 leaves them free.",
+    )
+    holes = Real(
+        1.0,
+        bounds=(0.0, 1.0),
+        doc="How strictly dark holes in patterns are filled: 1 lifts every pixel to the lower 40 % of its ring, 0 leaves them.",
+    )
+    max_iter = Whole(
+        300, bounds=(1, 100_000), doc="Most iterations on the full data without constraints or compression."
+    )
+    polish = Whole(
+        5,
+        bounds=(1, 1000),
+        advanced=True,
+        doc="Iterations on the full data after the compressed ones, under constraints.",
+    )
     tol = Real(
-        1e-5,
+        1e-4,
         bounds=(0.0, 1.0),
         advanced=True,
         doc="Stop when the relative error falls by less than this part of itself over five iterations.",

@@ -97,7 +97,7 @@ def test_summary(scan_file, tmp_path, capsys):
     assert code == 0
     assert "scan 8 × 10, detector 24 × 26" in text
     assert "rank 2" in text
-    assert "warning: not converged after 5 iterations" in text
+    assert "warning: not converged after 30 iterations" in text
     header, *rows = [line for line in text.splitlines() if "%" in line or "crystalline" in line]
     assert header.split()[:5] == ["class", "share", "area", "crystalline", "symmetry"]
     assert rows

@@ -73,6 +73,7 @@ class Controls:
         session.param.watch(lambda _: self._show_states(), "steps")
         session.param.watch(lambda _: self._show(), "shown")
         session.param.watch(lambda _: self._show_settings(), "settings", onlychanged=False)
+        session.param.watch(lambda e: self._show_evidence(e.new), "evidence")
         self._show_settings()
 
     def _head(self, step: str) -> Any:
@@ -154,9 +155,15 @@ class Controls:
         self.rank.param.watch(self._rank_moved, ["value", "value_throttled"])
         self.fitted = Html("", sizing_mode="stretch_width", margin=(0, 14))
         more = self._folded(
-            "More", self._pair("factorize.start", "factorize.seed"), self._pair("factorize.max_iter", "factorize.tol")
+            "More",
+            self._pair("factorize.solver", "factorize.compress"),
+            self._pair("factorize.start", "factorize.starts"),
+            self._pair("factorize.seed", "factorize.tol"),
+            self._pair("factorize.max_iter", "factorize.polish"),
         )
-        return [self.rank, self.fitted, more]
+        self.evidence = Html("", sizing_mode="stretch_width", margin=(0, 14), css_classes=["evidence"])
+        limits = self._pair("factorize.resolution", "factorize.holes")
+        return [self.rank, self.evidence, self.fitted, limits, more]
 
     def _cluster(self, save: Callable[[], Any]) -> list[Any]:
         self.save = pmui.FileDownload(
@@ -258,7 +265,7 @@ class Controls:
         analysis = self.session.analysis
         released = any(e.name == "value_throttled" for e in events)
         if rank != self.session.settings.factorize.rank and (
-            released or (analysis is not None and analysis.replace(rank=rank).ready("findings"))
+            released or (analysis is not None and analysis.replace(rank=rank).ready("tree"))
         ):
             self.session.change({"factorize.rank": rank})
 
@@ -351,6 +358,10 @@ class Controls:
         for name, value in (("prepare.centre_ky", descan.centre[0]), ("prepare.centre_kx", descan.centre[1])):
             self.fields[name].hint(f"{value:.2f}")
         self.prepared.object = '<div style="font-size:11px;line-height:1.5;opacity:.8">' + "<br>".join(lines) + "</div>"
+
+    def _show_evidence(self, evidence: Any) -> None:
+        text = "" if evidence is None else f"Evidence: {safe_text(evidence.reason)}."
+        self.evidence.object = f'<div style="font-size:11px;line-height:1.5;opacity:.8">{text}</div>'
 
     def _show_fit(self, shown: Any) -> None:
         factors = shown.factors

@@ -16,7 +16,7 @@ import numpy as np
 import param
 
 from stem4d_panel.app.shell import STEPS
-from stem4d_panel.errors import Stem4dError
+from stem4d_panel.errors import DataError, Stem4dError
 from stem4d_panel.runtime.jobs import Job, compute
 from stem4d_panel.runtime.progress import Progress, Steps
 from stem4d_panel.settings import SHORT_NAMES, Settings
@@ -27,6 +27,7 @@ _STEP_STAGES = {
     "Factorise": ("factors",),
     "Cluster": ("tree", "classes", "findings"),
 }
+_PREVIEW_FROM = 2e7  # values in the prepared matrix; a smaller one is factorised before a preview is drawn
 _CHEAP = ("classes", "findings")  # answered at once, in the callback
 
 
@@ -77,6 +78,7 @@ class Session(param.Parameterized):
     """
 
     shown = param.Parameter(Shown(), doc="What the screen shows.")
+    evidence = param.Parameter(None, doc="What speaks for each rank, once computed in the background.")
     steps = param.Dict({}, doc="State of each step: (state, note).")
     progress = param.Parameter(None, doc="Progress of the running job, or None.")
     message = param.Parameter(None, doc="(kind, text) of the last message.")
@@ -91,6 +93,7 @@ class Session(param.Parameterized):
         self._analysis: Any = None
         self._result: Any = None
         self._job: Job | None = None
+        self._walk: Job | None = None
         # a plain script hears of jobs in the compute thread; servers and kernels hear in their own loop
         self._lock = threading.RLock()
         self._keys: dict[str, str] = {}
@@ -162,8 +165,10 @@ class Session(param.Parameterized):
             return
         self._analysis = self._analysis.replace(self.settings)
         self._show_ready()
-        missing = [s for stages in _STEP_STAGES.values() for s in stages if self._stale(s)]
+        every = [s for stages in _STEP_STAGES.values() for s in stages]
+        missing = [s for s in every if self._stale(s) and not self._analysis.ready(s)]
         if not missing:
+            self._start_walk()
             return
         if set(missing) <= set(_CHEAP):
             try:
@@ -171,9 +176,14 @@ class Session(param.Parameterized):
             except Stem4dError as error:
                 self._failed(error)
             self._show_ready()
+            self._start_walk()
             return
         analysis = self._analysis
-        self._submit(f"run/{analysis.key('findings')}", lambda: _run_steps(analysis), self._ran)
+
+        def preview(found: dict[str, Any]) -> None:  # in the compute thread
+            self._call(lambda: self._show_preview(analysis, found))
+
+        self._submit(f"run/{analysis.key('findings')}", lambda: _run_steps(analysis, preview), self._ran)
 
     @_alone
     def cancel(self) -> None:
@@ -238,6 +248,29 @@ class Session(param.Parameterized):
         job, self._job = self._job, None
         if job is not None:
             compute.release(job, self._listener)
+        walk, self._walk = self._walk, None
+        if walk is not None:
+            compute.release(walk, self._walk_listener)
+
+    @_alone
+    def _start_walk(self) -> None:
+        """What the user may ask next, computed while nothing else is to do: the other ranks, then the evidence for each."""
+        analysis = self._analysis
+        if self.closed or self._walk is not None or self._job is not None or analysis is None:
+            return
+        self.evidence = None
+
+        def listen(job: Job) -> None:  # in the compute thread
+            if job.state == "done":
+                self._call(lambda: self._walked(job))
+
+        self._walk_listener = listen
+        self._walk = compute.submit(f"walk/{analysis.key('tree')}", lambda: _walk_steps(analysis), listen)
+
+    @_alone
+    def _walked(self, job: Job) -> None:
+        if job is self._walk and not self.closed:
+            self.evidence = job.result
 
     @_alone
     def _hear(self, job: Job, done: Callable[[Job], None]) -> None:
@@ -275,6 +308,7 @@ class Session(param.Parameterized):
 
     def _ran(self, job: Job) -> None:
         self._show_ready()
+        self._call(self._start_walk)  # when what is there has been drawn
 
     def _failed(self, error: BaseException | None) -> None:
         text = str(error) if isinstance(error, Stem4dError) else f"{type(error).__name__}: {error}"
@@ -332,6 +366,16 @@ class Session(param.Parameterized):
         if new:
             self.shown = replace(before, **new)
 
+    @_alone
+    def _show_preview(self, analysis: Any, found: dict[str, Any]) -> None:
+        """A first look at a rank, until its factors are there."""
+        if self.closed or analysis is not self._analysis or analysis.ready("factors"):
+            return
+        frames = analysis.peek("frames")
+        if self.component is not None and self.component >= found["factors"].rank:
+            self.component = None
+        self.shown = replace(self.shown, **found, axes=frames.axes, centre=frames.centre, mask=frames.mask)
+
     def _refresh_result(self) -> None:
         from stem4d_panel.cluster.classes import classify
         from stem4d_panel.measure.findings import measure
@@ -372,13 +416,14 @@ class Session(param.Parameterized):
 
 def _open_steps(data: Any, dataset: str | None) -> Steps[Any]:
     """Open data of any kind; returns a Scan or a Result."""
+    # before the imports
+    yield Progress("data", 0, 1, "step", "opening" if data is not None else "simulating the sample")
     from stem4d_panel.analysis import as_scan
     from stem4d_panel.results.result import Result
     from stem4d_panel.scan.scan import Scan
 
     if isinstance(data, (Scan, Result)):
         return data
-    yield Progress("data", 0, 1, "step", "opening" if data is not None else "simulating the sample")
     if data is None:
         from stem4d_panel.scan.sample import sample_scan
 
@@ -391,10 +436,25 @@ def _open_steps(data: Any, dataset: str | None) -> Steps[Any]:
     return as_scan(data)
 
 
-def _run_steps(analysis: Any) -> Steps[Any]:
+def _walk_steps(analysis: Any) -> Steps[Any]:
+    """All ranks into the cache, then the evidence; None where there can be none."""
+    yield from analysis.path_steps()
+    try:
+        return (yield from analysis.evidence_steps())
+    except DataError:
+        return None
+
+
+def _run_steps(analysis: Any, preview: Callable[[dict[str, Any]], None]) -> Steps[Any]:
     """The whole chain; a step at the end of each stage, so that what is ready is shown."""
     for stages in _STEP_STAGES.values():
         for stage in stages:
+            if (
+                stage == "factors"
+                and not analysis.ready(stage)
+                and analysis.peek("frames").matrix.size >= _PREVIEW_FROM
+            ):
+                preview((yield from analysis.preview_steps()))
             value = yield from analysis.steps(stage)
             yield Progress(stage, 1, 1, "stage")
     return value

@@ -21,6 +21,9 @@ from stem4d_panel.settings import PrepareSettings
 VERSION = 1  # part of the cache key: raise it when a result changes
 
 
+PROBE_PART = 0.8  # smoothing against the probe's own width
+
+
 def _checked(scan: Scan, survey: Survey, settings: PrepareSettings) -> list[str]:
     """Refuse or note values that are not finite, negative or saturated."""
     notes = []
@@ -155,11 +158,11 @@ def choose_smooth(settings: PrepareSettings, calibration: Calibration) -> tuple[
     probe = probe_sigma(calibration)
     if probe is None:
         return 1.0, "probe or scan step unknown: maps smoothed by 1 px; prepare.smooth sets it"
-    sigma = 0.8 * probe
+    sigma = PROBE_PART * probe
     return (0.0 if sigma < 0.3 else float(min(sigma, 20.0))), None
 
 
-def _smoothing(n: int, sigma: float) -> np.ndarray:
+def gaussian_matrix(n: int, sigma: float) -> np.ndarray:
     """Matrix of a Gaussian filter along an axis of `n`, each row of unit sum (no counts from beyond the edge)."""
     i = np.arange(n)
     kernel = np.exp(-0.5 * ((i[:, None] - i) / sigma) ** 2)
@@ -170,8 +173,8 @@ def _smoothing(n: int, sigma: float) -> np.ndarray:
 def smooth_over_scan(cube: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian filter over the scan of an array (y, x, pixels), as two matrix products."""
     ny, nx, m = cube.shape
-    out = (_smoothing(ny, sigma) @ cube.reshape(ny, nx * m)).reshape(ny, nx, m)
-    return np.asarray(np.matmul(_smoothing(nx, sigma), out))
+    out = (gaussian_matrix(ny, sigma) @ cube.reshape(ny, nx * m)).reshape(ny, nx, m)
+    return np.asarray(np.matmul(gaussian_matrix(nx, sigma), out))
 
 
 def _pixel_mask(look: Look, scan: Scan, factor: int, shifts: np.ndarray, settings: PrepareSettings) -> np.ndarray:
@@ -302,6 +305,7 @@ def _frames(
         centre=(middle[0], middle[1]),
         smooth=sigma,
         resolution=float(np.hypot(sigma, probe_sigma(calibration) or 0.0)),
+        probe=probe_sigma(calibration) or sigma / PROBE_PART,
         bin=factor,
         is_counts=plain and scan.dtype.kind in "iu",
         linear=settings.noise != "sqrt",

@@ -49,6 +49,9 @@ class Frames:
         Standard deviation of the scan smoothing, px.
     resolution : float
         Standard deviation of the blur of the maps by probe and smoothing, px (the probe's part only where it is known).
+    probe : float
+        Standard deviation of the probe, px; where it is unknown, the one for which the smoothing would be chosen, 0
+        without smoothing.
     bin : int
         Detector pixels summed along each axis.
     is_counts : bool
@@ -70,6 +73,7 @@ class Frames:
     centre: tuple[float, float]
     smooth: float
     resolution: float
+    probe: float
     bin: int
     is_counts: bool
     linear: bool

@@ -7,6 +7,7 @@ sessions cannot bring one down.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+_inside = threading.local()
 
 
 def thread_count() -> int:
@@ -35,6 +38,11 @@ def _controller() -> Any:
     return ThreadpoolController()
 
 
+@lru_cache(maxsize=4)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="stem4d-block")
+
+
 @contextmanager
 def blas_threads(count: int) -> Iterator[None]:
     """Hold BLAS to `count` threads inside the block."""
@@ -43,11 +51,19 @@ def blas_threads(count: int) -> Iterator[None]:
 
 
 def map_blocks(work: Callable[[int, int], T], count: int, block: int) -> list[T]:
-    """``work(start, stop)`` over ``range(count)`` in blocks, results in order."""
+    """``work(start, stop)`` over ``range(count)`` in blocks, results in order.
+
+    Always with BLAS held to one thread, so that sums do not depend on how many share the work.
+    """
     block = max(1, block)
     spans = [(start, min(start + block, count)) for start in range(0, count, block)]
     threads = min(thread_count(), len(spans))
-    if threads <= 1:
-        return [work(*span) for span in spans]
-    with blas_threads(1), ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda span: work(*span), spans))
+    with blas_threads(1):
+        if threads <= 1 or getattr(_inside, "pool", False):  # a pool's own thread would wait for itself
+            return [work(*span) for span in spans]
+
+        def one(span: tuple[int, int]) -> T:
+            _inside.pool = True
+            return work(*span)
+
+        return list(_pool(threads).map(one, spans))

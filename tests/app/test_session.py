@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,12 @@ def _nothing() -> Steps[None]:
 
 
 @pytest.fixture
-def session(small: Scan) -> Session:
+def session(small: Scan) -> Iterator[Session]:
     made = Session(small, Settings.make({"rank": 5}), lambda then: then())
     made.start()
     run(made)
-    return made
+    yield made
+    made.close()  # else it goes on with the other ranks
 
 
 def states(session: Session) -> list[str]:
@@ -97,6 +99,7 @@ def test_maps_and_classes_on_the_screen_always_belong_together(small: Scan) -> N
         if shown.factors is not None:
             assert len(shown.classes.labels) == shown.factors.rank == len(shown.tree.anisotropy)
             assert shown.findings.position_labels.max() < shown.classes.count
+    session.close()
 
 
 def test_cancel_leaves_the_rest_stale_and_refresh_takes_it_up_again(session: Session) -> None:
@@ -109,7 +112,7 @@ def test_cancel_leaves_the_rest_stale_and_refresh_takes_it_up_again(session: Ses
     session.change({"factorize.max_iter": 50})
     run(session)
     assert states(session) == ["up to date"] * 4
-    assert session.shown.factors.iterations == 50
+    assert session.shown.factors.iterations == 20 + 50 + 5  # a trial, the settling, the polish
 
 
 def test_a_saved_result_takes_thresholds_only(small: Scan) -> None:
@@ -131,3 +134,32 @@ def test_points_and_components_beyond_what_is_there_are_ignored(session: Session
     session.choose_component(4)
     session.choose_component(5)
     assert (session.point, session.component) == ((13, 17), 4)
+
+
+def test_the_other_ranks_and_the_evidence_come_by_themselves(small: Scan) -> None:
+    session = Session(small, Settings.make({"rank": 3, "factorize.rank_max": 4}), lambda then: then())
+    session.start()
+    run(session)
+    for _ in range(2000):
+        if session.evidence is not None:
+            break
+        compute.submit(f"after/{id(session)}", _nothing).wait(60)
+    assert session.evidence.ranks.tolist() == [1, 2, 3, 4]
+    session.change({"rank": 2})
+    assert not session.busy  # it was there
+    assert session.shown.factors.rank == 2
+    session.close()
+
+
+def test_a_preview_shows_until_the_factors_are_there(small: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stem4d_panel.app.session._PREVIEW_FROM", 0)
+    session = Session(small, Settings.make({"rank": 5, "seed": 77}), lambda then: then())
+    seen: list[bool] = []
+    session.param.watch(
+        lambda e: seen.append(any("preview" in w for w in e.new.factors.warnings)) if e.new.factors else None, "shown"
+    )
+    session.start()
+    run(session)
+    assert seen[0]
+    assert not seen[-1]
+    session.close()

@@ -8,36 +8,19 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 from playwright.sync_api import sync_playwright
+from tables import spread, table, timed
 from ui_server import FLAGS, Server, chromium, free_port
 
 from stem4d_panel.analysis import STAGES, Analysis
 from stem4d_panel.factorize import NMF
 from stem4d_panel.runtime.cache import Cache
 from stem4d_panel.scan.sample import sample_scan
-
-
-def table(title: str, rows: list[tuple[str, ...]]) -> None:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    print(f"\n{title}")
-    for row in rows:
-        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
-
-
-def timed(work: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def spread(values: list[float], unit: str = "s") -> str:
-    return f"{median(values):.2f} {unit} ({min(values):.2f} to {max(values):.2f})"
 
 
 def test_import() -> None:
