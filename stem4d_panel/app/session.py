@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +29,7 @@ _STEP_STAGES = {
     "Cluster": ("tree", "classes", "findings"),
 }
 _PREVIEW_FROM = 2e7  # values in the prepared matrix; a smaller one is factorised before a preview is drawn
+_GATHER = 0.02  # seconds in which events that wait in the line are taken in together
 _CHEAP = ("classes", "findings")  # answered at once, in the callback
 
 
@@ -94,6 +96,7 @@ class Session(param.Parameterized):
         self._result: Any = None
         self._job: Job | None = None
         self._walk: Job | None = None
+        self._soon: dict[str, Any] = {}
         # a plain script hears of jobs in the compute thread; servers and kernels hear in their own loop
         self._lock = threading.RLock()
         self._keys: dict[str, str] = {}
@@ -153,6 +156,27 @@ class Session(param.Parameterized):
         self.settings = new
         self.refresh()
         return True
+
+    @_alone
+    def change_soon(
+        self, changes: Mapping[str, Any], within: Callable[[], AbstractContextManager[Any]] = nullcontext
+    ) -> None:
+        """As :meth:`change`, for a hand that is still moving: of what comes while a picture is drawn, the newest counts.
+
+        The change is made inside the context that `within` gives, one that sends its pictures together.
+        """
+        first, self._soon = not self._soon, {**self._soon, **changes}
+        if first:
+            timer = threading.Timer(_GATHER, lambda: self._call(lambda: self._change_now(within)))
+            timer.daemon = True
+            timer.start()
+
+    @_alone
+    def _change_now(self, within: Callable[[], AbstractContextManager[Any]]) -> None:
+        changes, self._soon = self._soon, {}
+        if not self.closed:
+            with within():
+                self.change(changes)
 
     @_alone
     def refresh(self) -> None:
@@ -265,7 +289,7 @@ class Session(param.Parameterized):
                 self._call(lambda: self._walked(job))
 
         self._walk_listener = listen
-        self._walk = compute.submit(f"walk/{analysis.key('tree')}", lambda: _walk_steps(analysis), listen)
+        self._walk = compute.submit(f"walk/{analysis.key('tree')}", lambda: _walk_steps(analysis), listen, idle=True)
 
     @_alone
     def _walked(self, job: Job) -> None:

@@ -91,8 +91,8 @@ class TreeView:
         value = round(min(max(float(new), 0.0), 2.0), 4)
         if abs(value - self._threshold()) < 1e-6:
             return
-        with hold(self._plot.document, comm=self._plot.comm):
-            self.session.change({"cluster.threshold": value})
+        plot = self._plot
+        self.session.change_soon({"cluster.threshold": value}, lambda: hold(plot.document, comm=plot.comm))
 
     def _place(self, threshold: float) -> None:
         self._line = threshold

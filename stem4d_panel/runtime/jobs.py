@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any, Literal
 
 from stem4d_panel.errors import Cancelled
@@ -15,6 +16,7 @@ from stem4d_panel.runtime.progress import Progress, Steps
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 log = logging.getLogger(__name__)
 SLICE = 0.05  # seconds a job is stepped before the next one has its turn
+QUIET = 1.0  # seconds before idle work begins, so that it does not disturb a hand that is still moving
 
 
 class Job:
@@ -35,6 +37,7 @@ class Job:
         self._listeners: list[Callable[[Job], None]] = []
         self._told = 0.0
         self._wanted = 0  # by how many
+        self._idle_from: float | None = None  # when idle work may begin; None for work that somebody waits for
         self._ended = threading.Event()
 
     def wait(self, timeout: float | None = None) -> Any:
@@ -100,13 +103,26 @@ class Compute:
         self._change = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def submit(self, key: str, make: Callable[[], Steps[Any]], listener: Callable[[Job], None] | None = None) -> Job:
-        """Ask for work; if the same key waits or runs already, that job is shared."""
+    def submit(
+        self,
+        key: str,
+        make: Callable[[], Steps[Any]],
+        listener: Callable[[Job], None] | None = None,
+        *,
+        idle: bool = False,
+    ) -> Job:
+        """Ask for work; if the same key waits or runs already, that job is shared.
+
+        Idle work begins after a second, and is stepped only while there is no other.
+        """
         with self._change:
             job = next((j for j in self._jobs if j.key == key), None)
             if job is None:
                 job = Job(key, make)
+                job._idle_from = time.monotonic() + QUIET if idle else None
                 self._jobs.append(job)
+            elif not idle:
+                job._idle_from = None
             job._wanted += 1
             if listener is not None:
                 job._listeners.append(listener)
@@ -131,23 +147,31 @@ class Compute:
     def ahead_of(self, job: Job) -> int:
         """Jobs that stand before this one in the queue."""
         with self._change:
-            return self._jobs.index(job) if job in self._jobs else 0
+            before = takewhile(lambda other: other is not job, self._jobs if job in self._jobs else ())
+            return sum(other._idle_from is None for other in before)
+
+    def _next(self) -> Job:
+        """The job whose turn it is; waits until there is one, with the lock held."""
+        while True:
+            first = min(self._jobs, key=lambda job: -1.0 if job._wanted <= 0 else job._idle_from or 0.0, default=None)
+            left = 0.0 if first is None or first._wanted <= 0 else (first._idle_from or 0.0) - time.monotonic()
+            if first is not None and left <= 0:
+                return first
+            self._change.wait(None if first is None else left)
 
     def _run(self) -> None:
         while True:
             with self._change:
-                while not self._jobs:
-                    self._change.wait()
-                job = self._jobs[0]
+                job = self._next()
                 dropped = job._wanted <= 0
                 if dropped:
-                    self._jobs.popleft()  # before it ends, so that nobody can still join it
+                    self._jobs.remove(job)  # before it ends, so that nobody can still join it
             if dropped:
                 job._abandon()
                 continue
             ended = job._step()
             with self._change:
-                self._jobs.popleft()
+                self._jobs.remove(job)
                 if ended is None:
                     self._jobs.append(job)
             if ended is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -140,10 +141,8 @@ def test_the_other_ranks_and_the_evidence_come_by_themselves(small: Scan) -> Non
     session = Session(small, Settings.make({"rank": 3, "factorize.rank_max": 4}), lambda then: then())
     session.start()
     run(session)
-    for _ in range(2000):
-        if session.evidence is not None:
-            break
-        compute.submit(f"after/{id(session)}", _nothing).wait(60)
+    session._walk.wait(60)
+    compute.submit(f"after/{id(session)}", _nothing).wait(60)  # by then the session has heard of it
     assert session.evidence.ranks.tolist() == [1, 2, 3, 4]
     session.change({"rank": 2})
     assert not session.busy  # it was there
@@ -163,3 +162,23 @@ def test_a_preview_shows_until_the_factors_are_there(small: Scan, monkeypatch: p
     assert seen[0]
     assert not seen[-1]
     session.close()
+
+
+def test_of_changes_that_come_together_the_newest_is_made(small: Scan) -> None:
+    calls: list[Callable[[], None]] = []
+    called = threading.Event()
+    session = Session(small, Settings.make({"rank": 3}), lambda f: (calls.append(f), called.set()))
+    changed: list[float] = []
+    session.param.watch(lambda e: changed.append(e.new.cluster.threshold), "settings")
+    for value in (0.2, 0.3, 0.4):
+        session.change_soon({"cluster.threshold": value})
+    assert called.wait(20)
+    calls.pop()()
+    assert changed == [0.4]
+    assert not calls
+    called.clear()
+    session.change_soon({"cluster.threshold": 0.5})
+    session.close()
+    assert called.wait(20)
+    calls.pop()()
+    assert changed == [0.4]  # a closed session changes nothing

@@ -242,3 +242,43 @@ def test_progress_in_words_and_percent() -> None:
     assert str(progress) == "factorise · iteration 31/300 · error 0.1342"
     assert progress.percent == 10
     assert Progress("look", 0, 0).percent == 0
+
+
+def test_idle_work_waits_for_all_other_work_and_for_a_quiet_moment(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stem4d_panel.runtime.jobs.QUIET", 0.0)
+    order: list[str] = []
+
+    def work(name: str) -> Steps[str]:
+        for i in range(3):
+            order.append(name)
+            yield Progress(name, i, 3)
+        return name
+
+    go = Held(1)
+    first = compute.submit("held", go)
+    assert go.started.wait(WAIT)
+    idle = compute.submit("idle", lambda: work("idle"), idle=True)
+    asked = compute.submit("asked", lambda: work("asked"))
+    assert compute.ahead_of(asked) == 1  # nobody waits for the idle one
+    go.go.set()
+    assert [job.wait(WAIT) for job in (first, asked, idle)] == ["result", "asked", "idle"]
+    assert order == ["asked"] * 3 + ["idle"] * 3
+
+
+def test_idle_work_that_somebody_asks_for_is_idle_no_longer(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stem4d_panel.runtime.jobs.QUIET", 10 * WAIT)
+    idle = compute.submit("work", quick, idle=True)
+    assert compute.submit("other", quick).wait(WAIT) == "quick"
+    assert idle.state == "waiting"
+    assert compute.submit("work", quick) is idle
+    assert idle.wait(WAIT) == "quick"
+
+
+def test_idle_work_that_nobody_wants_ends_at_once(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stem4d_panel.runtime.jobs.QUIET", 10 * WAIT)
+    idle = compute.submit("work", quick, idle=True)
+    compute.cancel(idle)
+    with pytest.raises(Cancelled):
+        idle.wait(WAIT)
