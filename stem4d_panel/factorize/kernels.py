@@ -121,6 +121,23 @@ def expect(
     return total
 
 
+@numba.njit(nogil=True, cache=True)
+def renew(expected: np.ndarray, held: np.ndarray, counts: np.ndarray, Ht: np.ndarray) -> None:
+    """Put `counts` (m, k) in the place of `held` in the sum `expected`, and make Hᵀ of it, columns of unit sum."""
+    m, k = expected.shape
+    sums = np.zeros(k)
+    for j in range(m):
+        for c in range(k):
+            expected[j, c] += counts[j, c] - held[j, c]
+            held[j, c] = counts[j, c]
+            sums[c] += max(expected[j, c], 0.0)
+    for c in range(k):
+        sums[c] = 1 / sums[c] if sums[c] > 0 else 1.0
+    for j in range(m):
+        for c in range(k):
+            Ht[j, c] = max(expected[j, c], 0.0) * sums[c]
+
+
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def csr_times(data: np.ndarray, indices: np.ndarray, starts: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
     """Add CSR rows times `right` (m, k) to `out` (n, k)."""

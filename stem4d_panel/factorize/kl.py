@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from stem4d_panel.factorize.blocks import Arrays, Blocks
+from stem4d_panel.factorize.blocks import Arrays, Blocks, padded
 from stem4d_panel.factorize.fit import Solution, full_error
 from stem4d_panel.factorize.hals import Fit
-from stem4d_panel.factorize.kernels import expect
+from stem4d_panel.factorize.kernels import expect, renew
 from stem4d_panel.factorize.sparse import SparseRows
 from stem4d_panel.runtime.progress import Progress, Steps
 
 PARTS = 16  # H is brought up to date after each
+_PART_FILLED = 40_000  # entries below which a part is not worth an update of H
 TURNS = 3  # steps of the weights a visit; the entries are at hand
 _FLOOR = 1e-6  # of the mean; a zero could never be left again
 
@@ -59,15 +60,16 @@ def kl_steps(blocks: Blocks, fit: Fit, *, iterations: int, tol: float) -> Steps[
     Incremental expectation maximisation (Neal & Hinton 1998): each part of the rows brings its own expected counts up to
     date, and H follows at once. One pass is one read.
     """
-    parts = blocks.split(min(PARTS, blocks.shape[0]))
+    k = fit.W.shape[1]
+    parts = blocks.split(int(np.clip(blocks.filled // _PART_FILLED, 1, min(PARTS, blocks.shape[0]))))
     total = max(blocks.mean * blocks.shape[0] * blocks.shape[1], 1e-30)
     floor = _FLOOR * blocks.mean
     Ht = np.maximum(fit.Ht, floor)
     sums = Ht.sum(axis=0)
-    Ht = np.ascontiguousarray(Ht / np.where(sums > 0, sums, 1))
-    W = np.ascontiguousarray(np.maximum(fit.W * sums, floor))
+    Ht = padded(Ht / np.where(sums > 0, sums, 1), blocks.dtype)  # columns of zeros stay zero
+    W = padded(np.maximum(fit.W * sums, floor), blocks.dtype)
     rows = [np.ascontiguousarray(W[first :: len(parts)]) for first in range(len(parts))]
-    held: list[np.ndarray | None] = [None] * len(parts)
+    held = [np.zeros_like(Ht) for _ in parts]
     expected = np.zeros(Ht.shape, np.float64)
     errors: list[float] = []
     converged = blocks.mean == 0
@@ -79,20 +81,18 @@ def kl_steps(blocks: Blocks, fit: Fit, *, iterations: int, tol: float) -> Steps[
                 lambda block, w, used=used: _visit(block, w, used, TURNS), rows[g]
             )
             value += float(added) + float(rows[g].sum(dtype=np.float64))
-            old = held[g]
-            expected += counts if old is None else counts.astype(np.float64) - old
-            held[g] = counts
-            if all(h is not None for h in held):
-                sums = expected.sum(axis=0)
-                Ht = np.ascontiguousarray(np.maximum(expected, 0) / np.where(sums > 0, sums, 1), Ht.dtype)
+            Ht = np.empty_like(used)
+            renew(expected, held[g], counts, Ht)
+            if not errors and g < len(parts) - 1:  # not before every part has been heard
+                Ht = used
         blocks.reads += 1
         errors.append(value / total)
         if len(errors) > 5 and len(errors) % 5 == 0:
             converged = errors[-6] - errors[-1] <= tol * abs(errors[-6])
         yield Progress("factorise", len(errors), iterations, "pass", f"divergence {errors[-1]:.4f} per count")
-    W = np.empty_like(W)
     for first, part_rows in enumerate(rows):
         W[first :: len(parts)] = part_rows
+    W, Ht = np.ascontiguousarray(W[:, :k]), np.ascontiguousarray(Ht[:, :k])
     error = full_error(blocks, W, Ht)
     curve = np.array(errors, np.float32)
     return Solution(W, np.ascontiguousarray(Ht.T), error, curve, len(errors), bool(converged))
