@@ -227,9 +227,8 @@ def test_the_file_tells_nothing_of_the_machine(small: Scan, tmp_path: Path) -> N
         f.visititems(visit)
     secrets = ["private-folder", str(tmp_path), str(Path.home()), os.getcwd(), platform.node(), getpass.getuser()]
     for secret in secrets:
-        if len(secret) > 4:  # fewer letters stand in compressed data by chance
+        if len(secret) > 4:  # fewer letters stand in compressed data, or in a word, by chance
             assert secret.encode() not in content
-        if len(secret) > 1 and secret not in ("vm", "root"):
             assert not any(secret in text for text in texts)
 
 
