@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stem4d_panel.prepare.survey import Survey
+
 _AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
 
 
@@ -38,7 +40,7 @@ def _neighbours(image: np.ndarray, fill: float) -> np.ndarray:
     return np.stack([padded[1 + dy : 1 + dy + ny, 1 + dx : 1 + dx + nx] for dy, dx in _AROUND])
 
 
-def find_bad_pixels(mean: np.ndarray, positions: int, ratio: float) -> BadPixels:
+def find_bad_pixels(mean: np.ndarray, positions: int, ratio: float, survey: Survey | None = None) -> BadPixels:
     """Pixels that no optics can make: far above the brightest, or far below the darkest, of their eight neighbours.
 
     A point spread and a moving beam keep neighbours alike in the mean pattern, even in sharp spots. A difference counts
@@ -52,6 +54,10 @@ def find_bad_pixels(mean: np.ndarray, positions: int, ratio: float) -> BadPixels
         Number of patterns in the mean.
     ratio : float
         Factor above the brightest (below the darkest) neighbour.
+    survey : Survey, optional
+        Its variances are judged as well: a pixel is also hot when its variance exceeds that of its most varying neighbour
+        by the square of the factor (noisy), dead when it falls below the least by as much (stuck). A single event, such
+        as a cosmic ray, makes no pixel hot.
     """
     brightest = _neighbours(mean, -np.inf).max(axis=0)
     hot = _beyond(mean, brightest, ratio, positions)
@@ -59,7 +65,25 @@ def find_bad_pixels(mean: np.ndarray, positions: int, ratio: float) -> BadPixels
     calm = np.where(hot, np.inf, mean)
     darkest = _neighbours(calm, np.inf).min(axis=0)
     dead = ~hot & np.isfinite(darkest) & _beyond(np.where(np.isfinite(darkest), darkest, 0), mean, ratio, positions)
+    if survey is not None:
+        noisy, stuck = _odd_variance(survey, positions, ratio**2)
+        hot, dead = hot | noisy, (dead | stuck) & ~(hot | noisy)
     return BadPixels(np.argwhere(hot), np.argwhere(dead))
+
+
+def _odd_variance(survey: Survey, positions: int, ratio: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels that vary far more than the most varying neighbour, and far less than the least."""
+    variance = survey.variance.astype(np.float64)
+    lone = (survey.maximum - survey.mean).astype(np.float64) ** 2 / positions  # what the largest value alone adds
+    # of counts, and of what varies besides: standard deviation of a variance
+    doubt = np.sqrt((variance + 2 * variance**2) / positions)
+    noisy = (
+        variance - lone > ratio * _neighbours(variance + 5 * doubt, -np.inf).max(axis=0) + 5 * doubt + 25 / positions
+    )
+    calm = np.where(noisy, np.inf, variance - lone - 5 * doubt)
+    least = _neighbours(calm, np.inf).min(axis=0)
+    stuck = ~noisy & np.isfinite(least) & (least > ratio * (variance + 5 / positions))
+    return noisy, stuck
 
 
 def _beyond(high: np.ndarray, low: np.ndarray, ratio: float, positions: int) -> np.ndarray:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from stem4d_panel.prepare.survey_kernels import survey_frames
 from stem4d_panel.runtime.progress import Progress, Steps
+from stem4d_panel.runtime.threads import map_blocks
 from stem4d_panel.scan.scan import Scan
+
+_SPAN = 512  # frames whose sums are made by one thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,6 +23,8 @@ class Survey:
     ----------
     mean, variance, maximum : ndarray, float32
         In the scan's own units (counts); values that are not finite are taken as zero.
+    at_maximum : ndarray, int32
+        At how many positions each pixel meets its maximum.
     nonfinite : ndarray, bool
         Pixels with at least one value that is not finite.
     n_nonfinite, n_negative, n_saturated : int
@@ -31,6 +38,7 @@ class Survey:
     mean: np.ndarray
     variance: np.ndarray
     maximum: np.ndarray
+    at_maximum: np.ndarray
     nonfinite: np.ndarray
     n_nonfinite: int
     n_negative: int
@@ -48,47 +56,80 @@ def survey_steps(scan: Scan) -> Steps[Survey]:
         If a block cannot be read.
     """
     ny, nx, nky, nkx = scan.shape
-    n = ny * nx
-    top = np.iinfo(scan.dtype).max if scan.dtype.kind in "iu" and scan.dtype.itemsize <= 2 else None
-    total = np.zeros((ny, nx), np.float32)
-    sums, squares = np.zeros(nky * nkx), np.zeros(nky * nkx)
-    maximum = np.full(nky * nkx, -np.inf, np.float32)
-    nonfinite = np.zeros(nky * nkx, bool)
-    n_nonfinite = n_negative = n_saturated = 0
-    first: tuple[int, int, int, int] | None = None
+    pixels = nky * nkx
+    top = type_top(scan)
+    totals = np.zeros(ny * nx)
+    whole = _Sums(pixels)
     for rows, raw in scan.blocks():
         yield Progress("survey", rows.start, ny, "row")
-        flat = raw.reshape(-1, nky * nkx)
-        if raw.dtype.kind == "f":
-            bad = ~np.isfinite(flat)
-            if bad.any():
-                n_nonfinite += int(bad.sum())
-                nonfinite |= bad.any(axis=0)
-                if first is None:
-                    row, pixel = np.argwhere(bad)[0]
-                    first = (rows.start + int(row) // nx, int(row) % nx, int(pixel) // nkx, int(pixel) % nkx)
-                flat = np.where(bad, 0, flat)
-        if raw.dtype.kind in "if":
-            n_negative += int((flat < 0).sum())
-        highest = flat.max(axis=0)
-        if top is not None and highest.max() == top:
-            n_saturated += int((flat == top).sum())
-        maximum = np.maximum(maximum, highest.astype(np.float32))
-        values = flat.astype(np.float32)
-        total[rows] = values.sum(axis=1).reshape(-1, nx)
-        sums += values.sum(axis=0, dtype=np.float64)
-        squares += np.einsum("ij,ij->j", values, values, dtype=np.float64)
+        flat = raw.reshape(-1, pixels)
+        start = rows.start * nx
+
+        def work(first: int, last: int, flat: np.ndarray = flat, start: int = start) -> _Sums:
+            part, lowest = _Sums(pixels), _lowest(flat.dtype)
+            highest, often = np.full(pixels, lowest), np.zeros(pixels, np.float32)
+            survey_frames(
+                flat[first:last], lowest, part.sums, part.squares, highest, often, part.nonfinite,
+                totals[start + first : start + last], part.counts,
+            )  # fmt: skip
+            part.at_maximum = often.astype(np.int32)
+            part.maximum = np.where(part.nonfinite, np.maximum(highest, 0), highest).astype(np.float32)
+            if part.counts[0]:
+                part.counts[2] += (start + first) * pixels
+            return part
+
+        for part in map_blocks(work, len(flat), _SPAN):
+            whole.add(part)
     yield Progress("survey", ny, ny, "row")
-    mean = sums / n
+    mean = whole.sums / (ny * nx)
     shape = (nky, nkx)
+    n_nonfinite, n_negative, first = (int(v) for v in whole.counts)
+    n_saturated = 0 if top is None else int(whole.at_maximum[whole.maximum == top].sum())
     return Survey(
         mean=mean.astype(np.float32).reshape(shape),
-        variance=np.maximum(squares / n - mean**2, 0).astype(np.float32).reshape(shape),
-        maximum=maximum.reshape(shape),
-        nonfinite=nonfinite.reshape(shape),
+        variance=np.maximum(whole.squares / (ny * nx) - mean**2, 0).astype(np.float32).reshape(shape),
+        maximum=whole.maximum.reshape(shape),
+        at_maximum=whole.at_maximum.reshape(shape),
+        nonfinite=whole.nonfinite.reshape(shape),
         n_nonfinite=n_nonfinite,
         n_negative=n_negative,
         n_saturated=n_saturated,
-        first_nonfinite=first,
-        total=total,
+        first_nonfinite=tuple(int(i) for i in np.unravel_index(first, scan.shape)) if n_nonfinite else None,  # type: ignore[arg-type] # four
+        total=totals.astype(np.float32).reshape(ny, nx),
     )
+
+
+def type_top(scan: Scan) -> float | None:
+    """The largest value of a narrow integer type, at which a detector or a file clips; None for wide types."""
+    return float(np.iinfo(scan.dtype).max) if scan.dtype.kind in "iu" and scan.dtype.itemsize <= 2 else None
+
+
+def _lowest(dtype: np.dtype[Any]) -> Any:
+    """The least value of a type, as a scalar of it."""
+    return dtype.type(np.iinfo(dtype).min if dtype.kind in "iu" else -np.inf)
+
+
+class _Sums:
+    """What is summed over frames; see `survey_frames`."""
+
+    def __init__(self, pixels: int) -> None:
+        self.sums, self.squares = np.zeros(pixels), np.zeros(pixels)
+        self.maximum = np.full(pixels, -np.inf, np.float32)
+        self.at_maximum = np.zeros(pixels, np.int32)
+        self.nonfinite = np.zeros(pixels, bool)
+        self.counts = np.array([0, 0, -1])
+
+    def add(self, other: _Sums) -> None:
+        """Take in the sums of frames that come later."""
+        self.sums += other.sums
+        self.squares += other.squares
+        self.at_maximum = np.where(
+            self.maximum == other.maximum,
+            self.at_maximum + other.at_maximum,
+            np.where(self.maximum > other.maximum, self.at_maximum, other.at_maximum),
+        )
+        self.maximum = np.maximum(self.maximum, other.maximum)
+        self.nonfinite |= other.nonfinite
+        if self.counts[2] < 0:
+            self.counts[2] = other.counts[2]
+        self.counts[:2] += other.counts[:2]

@@ -1,67 +1,93 @@
 """HDF5 files of any program: HyperSpy, py4DSTEM (EMD 1.0), older EMD, NeXus, and plain datasets.
 
-Links are looked at before they are followed, and only what lies in the file itself is opened: an external link, a
-virtual dataset or external storage could read any file that its reader can.
+Links are looked at before they are followed: an external link, a virtual dataset or external storage could read any file
+that its reader can, so they are refused unless the user allows those that stay in the folder.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import re
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
 import hdf5plugin  # noqa: F401  (registers the compression filters)
-import numpy as np
 
 from stem4d_panel.errors import DataError
-from stem4d_panel.scan.readers import Candidate, Opened, RawAxis, check, damage, first_line, select, shown
-from stem4d_panel.scan.units import to_house_units
+from stem4d_panel.scan.hdf5_axes import described, is_reversed, turned
+from stem4d_panel.scan.hdf5_paths import at_path, attribute, find_known, find_object, link_type, name_bytes, split
+from stem4d_panel.scan.linked import Linked, LinkedError, name_text
+from stem4d_panel.scan.readers import Candidate, Opened, check, damage, first_line, select, shown
+from stem4d_panel.scan.stack import Folding
 from stem4d_panel.scan.write import read_truth
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from stem4d_panel.settings import DataSettings
 
 OBJECTS = 10_000  # links looked at before a file is given up
 CHUNK_CACHE = 64 * 2**20
 SLOW_GZIP = 256 * 2**20
-_LONGEST_AXIS = 2**16
+_FILTERS = {
+    1: "gzip",
+    2: "shuffle",
+    3: "checksums",
+    4: "szip",
+    32000: "lzf",
+    32001: "blosc",
+    32004: "lz4",
+    32008: "bitshuffle",
+    32015: "zstd",
+}
 
 
-class _LinkedError(LookupError):
-    """A path leaves the file."""
-
-
-def listing(path: Path) -> tuple[str, list[Candidate]]:
+def listing(path: Path, settings: DataSettings) -> tuple[str, list[Candidate]]:
     """The format by name, and every dataset with at least one axis.
 
     Raises
     ------
     DataError
-        If the file is damaged, has parts in other files, or more than 10,000 objects.
+        If the file is damaged, has parts in other files that are not allowed, or more than 10,000 objects.
     """
-    with _open(path) as file, damage(path):
-        return _format(file), _datasets(file, path)
+    linked = Linked(path, settings.linked == "folder")
+    with closing(linked), _open(path) as file, damage(path):
+        return _format(file), _datasets(file, path, linked)
 
 
-def read(path: Path, dataset: str | None, scan_shape: tuple[int, int] | None) -> Opened:
+def read(path: Path, dataset: str | None, settings: DataSettings) -> Opened:
     """Open the scan of a file; the file stays open for as long as its dataset is in use.
 
     Raises
     ------
     DataError
-        If the file is damaged, linked to others, a result, or does not hold one scan.
+        If the file is damaged, linked to others that are not allowed, a result, or does not hold one scan.
     """
-    file = _open(path)
+    file, linked = _open(path), Linked(path, settings.linked == "folder")
     try:
         with damage(path):
             if _is_result(file):
                 raise DataError(f"{shown(path.name)}: is a result of stem4d_panel, not a scan")
-            data, where = _pick(file, path, dataset, scan_shape)
+            data, where = _pick(file, path, dataset, Folding.of(settings), linked)
             _check_filters(data, path)
-            axes, instrument = _described(file, where, data)
-            return Opened(data, axes, where, instrument, _warnings(data), read_truth(file, data.shape))
+            axes, instrument = described(data.file, data.name or where, data)
+            values, notes = linked.mapped(data), _warnings(data)
+            if is_reversed(axes):
+                values, axes = turned(values), axes[::-1]
+                notes.append("stored with its axes in reverse: reading is slow")
+            return Opened(
+                values,
+                axes,
+                where,
+                instrument,
+                notes,
+                read_truth(file, data.shape),
+                tuple(sorted(linked.parts)),
+                _status(file),
+            )
     except BaseException:
+        linked.close()
         file.close()
         raise
 
@@ -80,51 +106,71 @@ def _open(path: Path) -> Any:
         raise DataError(f"{name}: truncated or damaged: {what}") from error
 
 
+def _status(file: Any) -> os.stat_result | None:
+    """State of the file that is truly open, whatever its name has come to mean; None where HDF5 does not tell."""
+    try:
+        return os.fstat(int(file.id.get_vfd_handle()))
+    except (RuntimeError, NotImplementedError, TypeError, ValueError, OSError):
+        return None
+
+
 def _is_result(file: Any) -> bool:
-    return _attr(file, "creator") == "stem4d_panel" and "stem4d_layout" in file.attrs
+    return attribute(file, "creator") == "stem4d_panel" and "stem4d_layout" in file.attrs
 
 
 def _format(file: Any) -> str:
     if _is_result(file):
         return "stem4d_panel result"
-    if _attr(file, "file_format") == "HyperSpy":
+    if attribute(file, "file_format") == "HyperSpy":
         return "HyperSpy"
-    if _attr(file, "emd_group_type") == "file":
+    if attribute(file, "emd_group_type") == "file":
         return "EMD 1.0 (py4DSTEM)"
-    top = [g for key in list(file)[:100] if isinstance(g := _known(file, _text(key)), h5py.Group)]
+    top = [g for key in list(file)[:100] if isinstance(g := find_known(file, name_text(key)), h5py.Group)]
     if any("emd_group_type" in g.attrs or "version_major" in g.attrs for g in [file, *top]):
         return "EMD"
     return "NeXus" if any("NX_class" in g.attrs for g in [file, *top]) else "HDF5"
 
 
-def _datasets(file: Any, path: Path) -> list[Candidate]:
-    """Every dataset that lies in the file, found without following a link; refuses files that have linked parts."""
+def _datasets(file: Any, path: Path, linked: Linked) -> list[Candidate]:
+    """Every dataset, each link looked at before it is followed; refuses files that have linked parts, unless allowed."""
     found: list[Candidate] = []
-    linked: list[str] = []
+    away: list[str] = []
     todo, seen, looked = [("", file)], set(), 0
     while todo:
         where, group = todo.pop()
-        for key in map(_text, group):
+        for key in map(name_text, group):
             looked += 1
             if looked > OBJECTS:
                 raise DataError(f"{shown(path.name)}: holds more than {OBJECTS} objects; name one with --dataset PATH")
-            at, link = f"{where}/{key}", _link(group, key)
+            at, link = f"{where}/{key}", link_type(group, key)
             if link == h5py.h5l.TYPE_SOFT:  # what it points to is met under its own name
                 continue
-            item = group[_raw(key)] if link == h5py.h5l.TYPE_HARD else None
-            if item is None or (isinstance(item, h5py.Dataset) and (item.is_virtual or item.external)):
-                linked.append(at)
-            elif (place := h5py.h5o.get_info(item.id).addr) in seen:
+            try:
+                item = (
+                    group[name_bytes(key)]
+                    if link == h5py.h5l.TYPE_HARD
+                    else at_path(*linked.target(group, name_bytes(key)), linked)
+                )
+                if isinstance(item, h5py.Dataset):
+                    linked.check(item)
+            except LinkedError:
+                away.append(at)
                 continue
-            else:
-                seen.add(place)
-                if isinstance(item, h5py.Group):
-                    todo.append((at, item))
-                elif isinstance(item, h5py.Dataset) and item.shape:
-                    found.append(_candidate(at, item))
-    if linked:
-        names = ", ".join(map(shown, linked[:3])) + (" …" if len(linked) > 3 else "")
-        raise DataError(f"{shown(path.name)}: has parts in other files ({names[:200]}), which are not read")
+            if item is None:
+                raise DataError(f"{shown(path.name)}: {shown(at)[:80]} leads to a linked file that does not have it")
+            info = h5py.h5o.get_info(item.id)
+            if (place := (info.fileno, info.addr)) in seen:
+                continue
+            seen.add(place)
+            if isinstance(item, h5py.Group):
+                todo.append((at, item))
+            elif isinstance(item, h5py.Dataset) and item.shape:
+                found.append(_candidate(at, item))
+    if away:
+        names = ", ".join(map(shown, away[:3])) + (" …" if len(away) > 3 else "")
+        raise DataError(
+            f"{shown(path.name)}: has parts in other files ({names[:200]}), which are not read; data.linked=folder allows those in its folder"
+        )
     return sorted(found, key=lambda c: c.path)
 
 
@@ -133,80 +179,38 @@ def _candidate(at: str, item: Any) -> Candidate:
         dtype = str(item.dtype)
     except (TypeError, ValueError):
         dtype = "unknown type"
-    return Candidate(at, tuple(int(n) for n in item.shape), dtype)
+    return Candidate(at, tuple(int(n) for n in item.shape), dtype, stored=_stored(item))
 
 
-def _text(name: str | bytes) -> str:
-    """A name as text; h5py hands over bytes where a name is not UTF-8."""
-    return name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
+def _stored(item: Any) -> str:
+    """How the values lie in the file: chunks and filters."""
+    if item.is_virtual or item.external:
+        return "in other files"
+    if item.chunks is None:
+        return ""
+    plist = item.id.get_create_plist()
+    filters = [plist.get_filter(i) for i in range(min(plist.get_nfilters(), 8))]
+    labels = [
+        _FILTERS.get(code) or shown(label.decode(errors="replace"))[:40] or str(code) for code, _, _, label in filters
+    ]
+    return ", ".join([f"chunks {' × '.join(map(str, item.chunks))}", *labels])
 
 
-def _raw(name: str) -> bytes:
-    return name.encode(errors="surrogateescape")
-
-
-def _link(group: Any, key: str) -> int | None:
-    """The type of a link, without following it as h5py's own ``get`` and ``in`` do; None where there is none."""
-    if not isinstance(group, h5py.Group) or not group.id.links.exists(_raw(key)):
-        return None
-    return int(group.id.links.get_info(_raw(key)).type)
-
-
-def _find(file: Any, path: str) -> Any:
-    """The object at a path, or None; never leaves the file.
-
-    Raises
-    ------
-    _LinkedError
-        If the path leads through an external link.
-    """
-    parts, item, jumps = _split(path), file, 0
-    trail: list[str] = []
-    while parts:
-        key = parts.pop(0)
-        link = _link(item, key)
-        if link is None or jumps > 16:
-            return None
-        if link == h5py.h5l.TYPE_SOFT:
-            jumps += 1
-            target = _text(item.id.links.get_val(_raw(key)))
-            parts = _split(target if target.startswith("/") else "/".join([*trail, target])) + parts
-            item, trail = file, []
-        elif link == h5py.h5l.TYPE_HARD:
-            item = item[_raw(key)]
-            trail.append(key)
-        else:
-            raise _LinkedError(path)
-    if isinstance(item, h5py.Dataset) and (item.is_virtual or item.external):
-        raise _LinkedError(path)
-    return item
-
-
-def _split(path: str) -> list[str]:
-    return [part for part in path.split("/") if part not in ("", ".")]
-
-
-def _known(file: Any, path: str) -> Any:
-    """As `_find`, but None for what is linked or damaged: metadata are never worth a refusal."""
-    try:
-        return _find(file, path)
-    except (LookupError, OSError, RuntimeError, ValueError, TypeError):
-        return None
-
-
-def _pick(file: Any, path: Path, dataset: str | None, scan_shape: tuple[int, int] | None) -> tuple[Any, str]:
+def _pick(file: Any, path: Path, dataset: str | None, folding: Folding, linked: Linked) -> tuple[Any, str]:
     """The dataset that is the scan, and its path; a named one is found without looking at the rest of the file."""
     if dataset is not None:
         try:
-            item = _find(file, dataset)
-        except _LinkedError:
-            raise DataError(f"{shown(path.name)}: {shown(dataset)} lies in another file, which is not read") from None
+            item = find_object(file, dataset, linked)
+        except LinkedError:
+            raise DataError(
+                f"{shown(path.name)}: {shown(dataset)} lies in another file, which is not read; data.linked=folder allows those in its folder"
+            ) from None
         if isinstance(item, h5py.Dataset):
-            where = "/" + "/".join(_split(dataset))
-            check(path, _candidate(where, item), scan_shape)
+            where = "/" + "/".join(split(dataset))
+            check(path, _candidate(where, item), folding)
             return item, where
-    where = select(path, _datasets(file, path), dataset, scan_shape).path
-    return _find(file, where), where
+    where = select(path, _datasets(file, path, linked), dataset, folding).path
+    return find_object(file, where, linked), where
 
 
 def _check_filters(data: Any, path: Path) -> None:
@@ -222,6 +226,8 @@ def _check_filters(data: Any, path: Path) -> None:
 
 def _warnings(data: Any) -> list[str]:
     """What will surprise on reading: parts never written, and layouts that make reading slow."""
+    if data.is_virtual or data.external:
+        return []
     if data.chunks is None:
         return ["the data were never written"] if 0 not in data.shape and data.id.get_storage_size() == 0 else []
     notes = []
@@ -234,86 +240,3 @@ def _warnings(data: Any) -> list[str]:
     if math.prod(data.chunks[-2:]) * 4 < math.prod(data.shape[-2:]):
         notes.append(f"chunks {data.chunks} cut each pattern into small parts: reading is slow")
     return notes
-
-
-def _described(file: Any, where: str, data: Any) -> tuple[list[RawAxis], dict[str, Any]]:
-    """Axes and instrument by the layout that stands around the dataset; nothing where it stands alone."""
-    group = where.rpartition("/")[0]
-    if _known(file, f"{group}/axis-0") is not None:
-        tem = _known(file, f"{group}/metadata/Acquisition_instrument/TEM")
-        axes = [_hyperspy_axis(_known(file, f"{group}/axis-{i}")) for i in range(data.ndim)]
-        return axes, {"voltage": _attr(tem, "beam_energy"), "convergence": _attr(tem, "convergence_angle")}
-    first = 0 if _known(file, f"{group}/dim0") is not None else 1
-    axes = [_emd_axis(_known(file, f"{group}/dim{i + first}"), n) for i, n in enumerate(data.shape)]
-    calibration = _calibration(file, group)
-    if calibration is None:
-        return axes, {}
-    steps = {
-        key: _value(calibration, key) for key in ("R_pixel_size", "R_pixel_units", "Q_pixel_size", "Q_pixel_units")
-    }
-    spaces = ["R"] * (data.ndim - 2) + ["Q"] * 2
-    axes = [
-        _recalibrated(raw, steps[f"{s}_pixel_size"], steps[f"{s}_pixel_units"], s)
-        for raw, s in zip(axes, spaces, strict=True)
-    ]
-    return axes, {"convergence": _value(calibration, "convergence_semiangle_mrad")}
-
-
-def _hyperspy_axis(group: Any) -> RawAxis:
-    return RawAxis(_attr(group, "scale"), _attr(group, "offset"), _attr(group, "units"))
-
-
-def _emd_axis(dim: Any, size: int) -> RawAxis:
-    """From a vector of positions, or of the first two of them, as emdfile shortens it."""
-    if not isinstance(dim, h5py.Dataset) or dim.ndim != 1 or dim.dtype.kind not in "iuf":
-        return RawAxis()
-    if dim.size not in (2, size) or not 2 <= dim.size <= _LONGEST_AXIS:
-        return RawAxis()
-    values = dim[()].astype(float)
-    step = (values[-1] - values[0]) / (values.size - 1)
-    if not np.allclose(np.diff(values), step, rtol=0.01, atol=0):
-        return RawAxis()
-    return RawAxis(step, values[0], _attr(dim, "units"))
-
-
-def _calibration(file: Any, group: str) -> Any:
-    """py4DSTEM's calibration of the nearest group that has one."""
-    while group:
-        found = _known(file, f"{group}/metadatabundle/calibration")
-        if isinstance(found, h5py.Group):
-            return found
-        group = group.rpartition("/")[0]
-    return None
-
-
-def _recalibrated(raw: RawAxis, size: Any, units: Any, space: str) -> RawAxis:
-    """The calibration group's step where it has a usable one, as py4DSTEM takes it, else what the axis says."""
-    usable = isinstance(size, (int, float)) and math.isfinite(size) and size > 0
-    unit, _ = to_house_units(units, "real" if space == "R" else "reciprocal")
-    return RawAxis(size, raw.offset, units) if usable and unit != "px" else raw
-
-
-def _attr(item: Any, key: str) -> Any:
-    try:
-        return _plain(item.attrs[key])
-    except (AttributeError, LookupError, OSError, RuntimeError, ValueError, TypeError):
-        return None
-
-
-def _value(group: Any, key: str) -> Any:
-    item = _known(group, key)
-    try:
-        return _plain(item[()]) if isinstance(item, h5py.Dataset) and item.size == 1 else None
-    except (OSError, RuntimeError, ValueError, TypeError):
-        return None
-
-
-def _plain(value: Any) -> Any:
-    """One string or number, whatever array it was wrapped in; None for more than one."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.item() if value.size == 1 else None
-    if isinstance(value, bytes):
-        value = value.decode(errors="replace")
-    if isinstance(value, str):
-        return value[:200]
-    return value if isinstance(value, int | float) else None

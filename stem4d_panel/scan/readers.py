@@ -1,25 +1,29 @@
 """Opening a scan: which reader a file goes to, which of its arrays is the scan, and what its axes are.
 
-The content decides before the ending does: every HDF5 file goes to `hdf5`, all else to
-`vendor`. Nothing here reads the data themselves, and every refusal is one line that starts with
-the file's name.
+The content decides before the ending does: every HDF5 file goes to `hdf5`; NumPy's files, raw binaries and folders of
+pictures to `plain`; all else to `vendor`. Nothing here reads the data themselves, and every refusal is one line that starts
+with the file's name.
 """
 
 from __future__ import annotations
 
+import ast
 import math
 import os
 import stat
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from stem4d_panel.errors import DataError
-from stem4d_panel.scan.scan import BLOCK_BYTES, Axis, Scan, Source
+from stem4d_panel.scan.scan import Axis, Scan, Source
+from stem4d_panel.scan.stack import Folding, guess_shapes
 from stem4d_panel.scan.units import to_house_units
+from stem4d_panel.settings import DataSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from stem4d_panel.scan.truth import Truth
 
 HDF5_ENDINGS = (".h5", ".hdf5", ".hspy", ".emd", ".nxs", ".nx5", ".he5", ".de5", ".app5", ".py4dstem")
+_RAW_ENDINGS = (".raw", ".bin", ".dat")
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LISTED = 8  # datasets named in a message
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
@@ -34,11 +39,16 @@ _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
 
 @dataclass(frozen=True)
 class Candidate:
-    """An array found in a file: its path inside, its shape and its data type by name."""
+    """An array found in a file: its path inside, its shape, its data type by name, and what else the header tells.
+
+    `per_row` is the number of frames a row of the scan, `stored` how the values lie in the file.
+    """
 
     path: str
     shape: tuple[int, ...]
     dtype: str
+    per_row: int | None = None
+    stored: str = ""
 
     def __str__(self) -> str:
         return f"{shown(self.path)} {self.shape} {shown(self.dtype)[:60]}".strip()
@@ -51,10 +61,15 @@ class Candidate:
         except TypeError:  # the name of a structured type is no type
             return False
 
-    def fits(self, scan_shape: tuple[int, int] | None) -> bool:
-        """Whether it can be a scan: four axes of real numbers, or as many frames as `scan_shape` has positions."""
-        if scan_shape is not None and len(self.shape) in (3, 4):
-            return self.real and math.prod(self.shape[:-2]) == math.prod(scan_shape)
+    @property
+    def frames(self) -> int:
+        """How many frames it has, if its last two axes are the detector."""
+        return math.prod(self.shape[:-2])
+
+    def fits(self, folding: Folding) -> bool:
+        """Whether it can be a scan: four axes of real numbers, or the frames of a stated scan shape."""
+        if folding.shape is not None and len(self.shape) in (3, 4):
+            return self.real and folding.fills(self.frames)
         return self.real and len(self.shape) == 4
 
 
@@ -76,19 +91,32 @@ class Opened:
     instrument: Mapping[str, Any] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     truth: Truth | None = None
+    parts: Sequence[Path] = ()  # other files that the data lie in
+    status: os.stat_result | None = None  # of the open file, where it is known
 
 
-def open_scan(path: str | Path, dataset: str | None = None, scan_shape: tuple[int, int] | None = None) -> Scan:
+def open_scan(
+    path: str | Path,
+    dataset: str | None = None,
+    scan_shape: tuple[int, int] | None = None,
+    *,
+    settings: DataSettings | None = None,
+    root: Path | None = None,
+) -> Scan:
     """Open a scan without reading its data.
 
     Parameters
     ----------
     path : str or Path
-        Any HDF5 file, ``.npy``, or a format that RosettaSciIO reads.
+        Any HDF5 file, ``.npy`` or ``.npz``, a raw binary, a folder of pictures, or a format that RosettaSciIO reads.
     dataset : str, optional
         Which array inside the file, where it has several.
     scan_shape : tuple of int, optional
-        Positions (y, x) into which a stack of frames is folded.
+        Positions (y, x) into which a stack of frames is folded; goes before that of the settings.
+    settings : DataSettings, optional
+        What the file does not say itself.
+    root : Path, optional
+        Folder that the file may not lie outside of, wherever links lead.
 
     Returns
     -------
@@ -99,64 +127,59 @@ def open_scan(path: str | Path, dataset: str | None = None, scan_shape: tuple[in
     ------
     DataError
         If the file is not there, is damaged, or holds no scan, or several without `dataset`.
+    SettingError
+        If a setting is wanted to open it, or does not fit.
     """
-    path = Path(path)
-    kind, name = _kind(path), shown(path.name or str(path))
-    opened = _reader(kind).read(path, dataset, scan_shape)
-    data, raw = opened.data, list(opened.axes)
-    if scan_shape is not None and tuple(data.shape[:-2]) != tuple(scan_shape):
-        data = _fold(data, scan_shape)
-        raw = [*(raw[:2] if len(raw) == 4 else [RawAxis()] * 2), *raw[-2:]]
+    path, how = Path(path), opening_settings(settings, scan_shape)
+    kind, before = reader_kind(path, how)
+    name = shown(path.name or str(path))
+    check_place(path, before, root)
+    opened = reader_of(kind).read(path, dataset, how)
+    check_place(path, opened.status or before, root)
+    data, left_out = Folding.of(how).fold(opened.data, name)
+    raw = list(opened.axes)
+    raw = [*(raw[:2] if len(raw) == 4 else [RawAxis()] * 2), *raw[-2:]]
     axes, notes = _axes(raw, data.shape)
     instrument = {key: number for key, value in opened.instrument.items() if (number := _positive(value)) is not None}
-    source = Source.of(path, opened.dataset)
-    return Scan(data, axes, name, source, instrument, (*notes, *opened.warnings), opened.truth)
+    source = Source.of(path, opened.dataset, opened.parts, repr(how.as_dict()))
+    return Scan(data, axes, name, source, instrument, (*notes, *left_out, *opened.warnings), opened.truth)
 
 
-def candidates(path: str | Path) -> list[Candidate]:
-    """The four-axis arrays of real numbers in a file, from its headers.
+def opening_settings(settings: DataSettings | None, scan_shape: tuple[int, int] | None) -> DataSettings:
+    """The settings with a scan shape that goes before their own.
+
+    Raises
+    ------
+    SettingError
+        If it is none.
+    """
+    how = settings or DataSettings()
+    if scan_shape is None:
+        return how
+    return Settings.make({f"data.{n}": v for n, v in how.as_dict().items()} | {"data.scan_shape": scan_shape}).data
+
+
+def check_place(path: Path, opened: os.stat_result, root: Path | None) -> None:
+    """Refuse a file that lies outside `root`, wherever links lead, or that another has taken the place of.
 
     Raises
     ------
     DataError
-        If the file cannot be read.
+        If it does, or is another than the one whose state when opened is given.
     """
-    path = Path(path)
-    return [found for found in _reader(_kind(path)).listing(path)[1] if found.fits(None)]
+    name = shown(path.name or str(path))
+    try:
+        real = path.resolve(strict=True)
+        now = real.stat()
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{name}: changed while it was opened") from error
+    if root is not None and not real.is_relative_to(root.resolve()):
+        raise DataError(f"{name}: lies outside the folder that is served")
+    if (now.st_dev, now.st_ino) != (opened.st_dev, opened.st_ino):
+        raise DataError(f"{name}: changed while it was opened")
 
 
-def info(path: str | Path, dataset: str | None = None, scan_shape: tuple[int, int] | None = None) -> dict[str, Any]:
-    """What is in a file, from its headers: its arrays and, where one of them is or is picked as the scan, its axes.
-
-    Returns
-    -------
-    dict
-        ``name, bytes_on_disk, format, datasets`` and, of the scan, what `Scan.info` gives.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be read, or `dataset` is not in it.
-    """
-    path = Path(path)
-    reader = _reader(_kind(path))
-    form, found = reader.listing(path)
-    wide = [c for c in found if len(c.shape) > 1] or found
-    about: dict[str, Any] = {
-        "name": shown(path.name),
-        "bytes_on_disk": sum(f.stat().st_size for f in _parts(path)),
-        "format": form,
-        "datasets": [{"path": c.path, "shape": list(c.shape), "dtype": c.dtype} for c in wide],
-    }
-    is_result = form.startswith("stem4d_panel")
-    if dataset is not None or (sum(c.fits(scan_shape) for c in found) == 1 and not is_result):
-        about |= open_scan(path, dataset, scan_shape).info()
-    return about
-
-
-def select(
-    path: Path, found: Sequence[Candidate], dataset: str | None, scan_shape: tuple[int, int] | None
-) -> Candidate:
+def select(path: Path, found: Sequence[Candidate], dataset: str | None, folding: Folding) -> Candidate:
     """The one array that is the scan.
 
     Raises
@@ -165,47 +188,48 @@ def select(
         If none is, or several are and `dataset` names none of them.
     """
     name = shown(path.name)
-    fitting = [c for c in found if c.fits(scan_shape)]
+    fitting = [c for c in found if c.fits(folding)]
     if dataset is not None:
         picked = [c for c in found if c.path.strip("/") == dataset.strip("/")]
         if not picked:
-            raise DataError(f"{name}: has no dataset {shown(dataset)!r}; --dataset takes {_listed(fitting or found)}")
-        check(path, picked[0], scan_shape)
+            raise DataError(f"{name}: has no dataset {shown(dataset)!r}; --dataset takes {listed(fitting or found)}")
+        check(path, picked[0], folding)
         return picked[0]
     if len(fitting) > 1:  # an empty array is no scan beside a full one
         fitting = [c for c in fitting if 0 not in c.shape] or fitting
     if len(fitting) > 1:
-        raise DataError(f"{name}: has {len(fitting)} scans: {_listed(fitting)}; pick one with --dataset PATH")
+        raise DataError(f"{name}: has {len(fitting)} scans: {listed(fitting)}; pick one with --dataset PATH")
     if fitting:
         return fitting[0]
     likely = [c for c in found if len(c.shape) == 4] or [c for c in found if len(c.shape) == 3 and c.real]
     if len(likely) == 1:
-        check(path, likely[0], scan_shape)
+        check(path, likely[0], folding)
     wide = [c for c in found if len(c.shape) > 1] or list(found)
-    hint = "; frames need --scan-shape Y,X" if scan_shape is None and any(len(c.shape) == 3 for c in found) else ""
-    raise DataError(f"{name}: has no scan of four axes; it holds {_listed(wide)}{hint}")
+    hint = "; frames need data.scan_shape" if folding.shape is None and any(len(c.shape) == 3 for c in found) else ""
+    raise DataError(f"{name}: has no scan of four axes; it holds {listed(wide)}{hint}")
 
 
-def check(path: Path, picked: Candidate, scan_shape: tuple[int, int] | None) -> None:
+def check(path: Path, picked: Candidate, folding: Folding) -> None:
     """Refuse an array that cannot be a scan, saying why.
 
     Raises
     ------
     DataError
-        If it is not of real numbers, or has not four axes or as many frames as `scan_shape` has positions.
+        If it is not of real numbers, or has not four axes or the frames of the stated scan shape.
     """
-    if picked.fits(scan_shape):
+    if picked.fits(folding):
         return
     name, where = shown(path.name), f" in {shown(picked.path)}" if picked.path else ""
-    axes, frames = len(picked.shape), math.prod(picked.shape[:-2])
+    axes = len(picked.shape)
     if not picked.real:
         raise DataError(f"{name}: {shown(picked.path)} {picked.shape} is {shown(picked.dtype)[:60]}, not real numbers")
-    if axes == 3 and scan_shape is None:
-        raise DataError(f"{name}: frames {picked.shape}{where} without a scan shape; give --scan-shape Y,X")
-    if axes in (3, 4) and scan_shape is not None:
-        ny, nx = scan_shape
-        raise DataError(f"{name}: {frames} frames{where} do not fill --scan-shape {ny},{nx} ({ny * nx} positions)")
-    raise DataError(f"{name}: has {axes} axes {picked.shape}{where}; a scan has four (y, x, ky, kx)")
+    if axes not in (3, 4) or (axes == 4 and folding.shape is None):
+        raise DataError(f"{name}: has {axes} axes {picked.shape}{where}; a scan has four (y, x, ky, kx)")
+    guesses = guess_shapes(picked.frames, picked.per_row)
+    takes = f"data.scan_shape takes {' or '.join(map(str, guesses))}" if guesses else "there is none"
+    if folding.shape is None:
+        raise DataError(f"{name}: frames {picked.shape}{where} without a scan shape; {takes}")
+    raise DataError(f"{name}: {picked.frames} frames{where} {folding.refusal(picked.frames)}; {takes}")
 
 
 def shown(text: str) -> str:
@@ -232,51 +256,76 @@ def damage(path: Path) -> Iterator[None]:
         raise DataError(f"{shown(path.name)}: truncated or damaged: {first_line(error, path)}") from error
 
 
-def _listed(found: Sequence[Candidate]) -> str:
+def listed(found: Sequence[Candidate]) -> str:
+    """The first few arrays in words."""
     more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
     return ", ".join(map(str, found[:_LISTED])) + more or "no dataset"
 
 
-def _reader(kind: str) -> Any:
+def reader_of(kind: str) -> Any:
     """The module that reads a kind of file, imported when first wanted."""
-    if kind == "hdf5":
-        from stem4d_panel.scan import hdf5
-
-        return hdf5
-    from stem4d_panel.scan import vendor
-
-    return vendor
+    return import_module(f"stem4d_panel.scan.{kind}")
 
 
-def _kind(path: Path) -> str:
-    """``hdf5`` or ``vendor``, by content first; refuses what is no readable regular file, without blocking."""
+def reopen(source: Source) -> Scan:
+    """The scan that a source names, opened as it was, by this or another process.
+
+    Raises
+    ------
+    DataError, SettingError
+        As `open_scan`.
+    """
+    how = Settings.make({f"data.{name}": value for name, value in ast.literal_eval(source.how).items()}).data
+    return open_scan(source.path, source.dataset, settings=how)
+
+
+def reader_kind(path: Path, how: DataSettings) -> tuple[str, os.stat_result]:
+    """The module that reads a file, by content first, and the file's state; refuses what is no readable regular file."""
     name, ending = shown(path.name or str(path)), path.suffix.lower()
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode) and ending == ".zspy":
-            return "vendor"
-        if stat.S_ISDIR(mode):
-            raise DataError(f"{name}: is a directory, not a file")
-        if not stat.S_ISREG(mode):
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            return _folder_kind(path, ending), status
+        if not stat.S_ISREG(status.st_mode):
             raise DataError(f"{name}: is not a regular file")
-        size, is_hdf5 = _probe(path)
+        status, signed = _look(path)
     except FileNotFoundError:
         raise DataError(f"{name}: no such file") from None
     except DataError:  # a ValueError too
         raise
     except (OSError, ValueError) as error:
         raise DataError(f"{name}: cannot be opened: {getattr(error, 'strerror', None) or error}") from error
-    if size == 0:
+    if status.st_size == 0:
         raise DataError(f"{name}: is empty")
-    if is_hdf5:
-        return "hdf5"
+    if signed:
+        return "hdf5", status
     if ending in HDF5_ENDINGS:
         raise DataError(f"{name}: not an HDF5 file")
-    return "vendor"
+    plain = ending in (".npy", ".npz") or ending in _RAW_ENDINGS or how.detector_shape is not None
+    return "plain" if plain else "vendor", status
 
 
-def _probe(path: Path) -> tuple[int, bool]:
-    """Size of a regular file, and whether an HDF5 signature stands where the format allows one."""
+def is_hdf5(path: Path) -> bool:
+    """Whether a readable regular file begins as one of HDF5."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode) and _look(path)[1]
+    except (OSError, ValueError):
+        return False
+
+
+def _folder_kind(path: Path, ending: str) -> str:
+    """The module that reads a folder."""
+    if ending == ".zspy":
+        return "vendor"
+    from stem4d_panel.scan.plain import has_pictures
+
+    if not has_pictures(path):
+        raise DataError(f"{shown(path.name)}: is a directory, not a file, and has no pictures (.png, .tif)")
+    return "plain"
+
+
+def _look(path: Path) -> tuple[os.stat_result, bool]:
+    """State of a regular file, and whether an HDF5 signature stands where the format allows one."""
     # a pipe put in the file's place since it was looked at must not block
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with open(os.open(path, flags), "rb") as file:
@@ -287,28 +336,9 @@ def _probe(path: Path) -> tuple[int, bool]:
         while at < status.st_size:
             file.seek(at)
             if file.read(8) == _HDF5_SIGNATURE:
-                return status.st_size, True
+                return status, True
             at = at * 2 or 512
-    return status.st_size, False
-
-
-def _parts(path: Path) -> list[Path]:
-    return [f for f in path.rglob("*") if f.is_file()] if path.is_dir() else [path]
-
-
-def _fold(data: Any, scan_shape: tuple[int, int]) -> Any:
-    """Frames as (y, x, ky, kx), lazily; the counts are known to agree."""
-    target = (*scan_shape, *data.shape[-2:])
-    if isinstance(data, np.ndarray) and data.flags.c_contiguous:
-        return data.reshape(target)
-    import dask.array as da
-
-    if not isinstance(data, da.Array):
-        data = da.from_array(data, chunks=(1, *data.shape[1:]) if data.ndim == 4 else "auto", name=False)
-    frames = data.reshape(-1, *data.shape[-2:]) if data.ndim == 4 else data
-    row = scan_shape[1] * math.prod(target[2:]) * data.dtype.itemsize
-    rows = max(1, BLOCK_BYTES // max(1, row))  # whole rows of the scan in a chunk, so that folding moves nothing
-    return frames.rechunk((rows * scan_shape[1], -1, -1)).reshape(target)
+    return status, False
 
 
 def _axes(raw: Sequence[RawAxis], shape: Sequence[int]) -> tuple[tuple[Axis, Axis, Axis, Axis], list[str]]:

@@ -6,21 +6,25 @@ import hashlib
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from stem4d_panel.errors import DataError
+from stem4d_panel.runtime.memory import limits
 from stem4d_panel.scan.units import to_house_units
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from stem4d_panel.scan.truth import Truth
 
 Origin = Literal["file", "user", "computed", "none"]
 BLOCK_BYTES = 64 * 2**20
+_PARTS = 16  # of the memory that data may fill, one is a raw block; what is made of it takes some more
+_CHUNKS_TRIED = 10_000  # to find the one that is damaged
 _FARTHEST = 1e6  # extents that an axis may begin from zero
 
 
@@ -44,11 +48,11 @@ class Axis:
         except (TypeError, ValueError):
             return cls(name, size)
         unit, factor = to_house_units(units, "real" if name in "yx" else "reciprocal")
-        if unit == "px" or not np.isfinite(scale) or scale == 0 or not np.isfinite(offset):
+        if unit == "px" or not np.isfinite(scale) or scale <= 0 or not np.isfinite(offset):
             return cls(name, size)
-        if abs(offset) > _FARTHEST * abs(scale) * size:  # TIA writes such offsets for detectors
+        if abs(offset) > _FARTHEST * scale * size:  # TIA writes such offsets for detectors
             offset = 0.0
-        return cls(name, size, abs(scale) * factor, offset * factor, unit, "file")
+        return cls(name, size, scale * factor, offset * factor, unit, "file")
 
     def __str__(self) -> str:
         return f"{self.name} {self.size} × {self.scale:.4g} {self.units}"
@@ -56,19 +60,46 @@ class Axis:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a scan was read from; `path` stays out of what is saved."""
+    """Where a scan was read from; `path` stays out of what is saved.
+
+    `stamps` hold size, time in ns and number at the system of each file that the data lie in; `how` the settings with which
+    it was opened.
+    """
 
     path: Path
     dataset: str | None = None
     size: int = 0
     mtime_ns: int = 0
+    stamps: tuple[tuple[Path, int, int, int], ...] = ()
+    how: str = ""
 
     @classmethod
-    def of(cls, path: str | Path, dataset: str | None = None) -> Source:
-        """The source of an existing file."""
-        path = Path(path)
-        stat = path.stat()
-        return cls(path, dataset, stat.st_size, stat.st_mtime_ns)
+    def of(cls, path: str | Path, dataset: str | None = None, parts: Sequence[Path] = (), how: str = "") -> Source:
+        """The source of an existing file, whose data lie in `parts`, too."""
+        path = Path(path).absolute()  # whoever changes the working folder
+        stamps = tuple(_stamp(p) for p in (path, *parts))
+        return cls(path, dataset, stamps[0][1], stamps[0][2], stamps, how)
+
+    def check(self) -> None:
+        """Refuse to read on from a file that has changed: its blocks would not belong together.
+
+        Raises
+        ------
+        DataError
+            If a file was changed, replaced or removed since the scan was opened.
+        """
+        for stamp in self.stamps:
+            try:
+                same = _stamp(stamp[0]) == stamp
+            except OSError:
+                same = False
+            if not same:
+                raise DataError(f"{stamp[0].name}: the file has changed since it was opened; open it again")
+
+
+def _stamp(path: Path) -> tuple[Path, int, int, int]:
+    stat = path.stat()
+    return path, stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,6 +226,7 @@ class Scan:
         if self.source is not None:
             src = self.source
             digest.update(repr((str(src.path.resolve()), src.dataset, src.size, src.mtime_ns)).encode())
+            digest.update(repr((src.stamps[1:], src.how)).encode())
             if src.path.is_dir():  # a zarr store
                 for part in sorted(src.path.rglob("*")):
                     stat = part.stat()
@@ -212,21 +244,46 @@ class Scan:
         return digest.hexdigest()
 
     def rows(self, start: int, stop: int) -> np.ndarray:
-        """Rows ``start:stop`` of the scan as a NumPy array, shape (rows, x, ky, kx), native byte order."""
+        """Rows ``start:stop`` of the scan as a NumPy array, shape (rows, x, ky, kx), native byte order, no half floats."""
         block = self._read(slice(start, stop), f"rows {start} to {stop - 1}")
         if block.dtype.kind == "b":
             return block.view(np.uint8)
+        if block.dtype.kind == "f" and block.dtype.itemsize == 2:  # which compiled loops do not know
+            return block.astype(np.float32)
         return block.astype(block.dtype.newbyteorder("="), copy=False)
 
     def _read(self, part: Any, what: str) -> np.ndarray:
+        if self.source is not None:
+            self.source.check()
         try:
             return np.asarray(self.data[part])
         except (OSError, RuntimeError, ValueError, MemoryError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise DataError(f"{self.name}: {what} cannot be read: {reason}") from error
+            where = f" of {self.source.dataset}" if self.source is not None and self.source.dataset else ""
+            if isinstance(error, OSError) and (chunk := self._damaged_chunk(part)) is not None:
+                where += f", chunk {chunk},"
+            raise DataError(f"{self.name}: {what}{where} cannot be read: {reason}") from error
 
-    def blocks(self, limit: int = BLOCK_BYTES) -> Iterator[tuple[slice, np.ndarray]]:
-        """The whole scan in blocks of rows of at most `limit` bytes (one row at least): (rows, block)."""
+    def _damaged_chunk(self, part: Any) -> tuple[int, ...] | None:
+        """The first values (y, x, ky, kx) of the first chunk of a part that cannot be read; None where there are no chunks."""
+        if not callable(getattr(self.data, "iter_chunks", None)) or not self.data.chunks:
+            return None
+        index = part if isinstance(part, tuple) else (part,)
+        wanted = [i if isinstance(i, slice) else slice(i, i + 1) for i in index]
+        wanted += [slice(0, n) for n in self.shape[len(wanted) :]]
+        for chunk in islice(self.data.iter_chunks(tuple(wanted)), _CHUNKS_TRIED):
+            try:
+                self.data[chunk]
+            except OSError:
+                return tuple(s.start - s.start % n for s, n in zip(chunk, self.data.chunks, strict=True))
+        return None
+
+    def blocks(self, limit: int | None = None) -> Iterator[tuple[slice, np.ndarray]]:
+        """The whole scan in blocks of rows of at most `limit` bytes (one row at least): (rows, block).
+
+        Without a limit they take 64 MB, or a sixteenth of the memory that data may fill, where that is less.
+        """
+        limit = block_bytes() if limit is None else limit
         step = max(1, int(limit // max(1, self.nbytes // self.shape[0])))
         chunks = getattr(self.data, "chunks", None)
         if chunks:  # whole chunks, so that none is decompressed twice
@@ -271,6 +328,11 @@ class Scan:
             "instrument": dict(self.instrument),
             "warnings": list(self.warnings),
         }
+
+
+def block_bytes() -> int:
+    """Bytes of a block of raw rows where nothing else is asked for."""
+    return min(BLOCK_BYTES, limits.budget() // _PARTS)
 
 
 def _from_hyperspy(signal: Any) -> tuple[dict[str, Axis], dict[str, float], str]:

@@ -1,4 +1,4 @@
-"""Every other format: ``.npy`` as a memory map, the rest through RosettaSciIO, whose reader is chosen by the ending."""
+"""The formats of microscopes through RosettaSciIO, whose reader is chosen by the ending."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-import numpy as np
-
 from stem4d_panel.errors import DataError
 from stem4d_panel.scan.readers import Candidate, Opened, RawAxis, first_line, select, shown
+from stem4d_panel.scan.stack import Folding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from stem4d_panel.settings import DataSettings
 
 # in order of precedence where two claim one ending; readers of spectra and pictures are left out
 READERS = (
@@ -41,7 +42,7 @@ READERS = (
 CHUNK_BYTES = 16 * 2**20  # whole rows of positions, few enough that one pattern comes quickly
 
 
-def listing(path: Path) -> tuple[str, list[Candidate]]:
+def listing(path: Path, settings: DataSettings) -> tuple[str, list[Candidate]]:
     """The format by name, and the arrays that RosettaSciIO finds, each under its number where there are several.
 
     Raises
@@ -51,10 +52,10 @@ def listing(path: Path) -> tuple[str, list[Candidate]]:
     """
     reader = _reader_of(path)
     found, _ = _load(path, reader)
-    return "NumPy" if reader == "npy" else f"RosettaSciIO {reader}", _candidates(found)
+    return f"RosettaSciIO {reader}", _candidates(found)
 
 
-def read(path: Path, dataset: str | None, scan_shape: tuple[int, int] | None) -> Opened:
+def read(path: Path, dataset: str | None, settings: DataSettings) -> Opened:
     """Open the scan of a file, lazily where its reader can.
 
     Raises
@@ -62,13 +63,19 @@ def read(path: Path, dataset: str | None, scan_shape: tuple[int, int] | None) ->
     DataError
         If no reader takes the ending, the reader fails, or the file does not hold one scan.
     """
-    found, notes = _load(path, _reader_of(path))
+    reader = _reader_of(path)
+    found, notes = _load(path, reader)
     arrays = _candidates(found)
-    picked = select(path, arrays, dataset, scan_shape)
+    picked = select(path, arrays, dataset, Folding.of(settings))
     signal = found[arrays.index(picked)]
     tem = _branch(signal.get("metadata"), "Acquisition_instrument", "TEM")
     instrument = {"voltage": tem.get("beam_energy"), "convergence": tem.get("convergence_angle")}
-    return Opened(signal["data"], _axes(signal), picked.path or None, instrument, notes)
+    axes = _axes(signal)
+    if reader == "tia":  # its rows count upwards
+        axes = [a._replace(scale=abs(a.scale)) if isinstance(a.scale, int | float) else a for a in axes]
+    parts = [path.parent / name for name in _raw_names(path)] if reader == "empad" else []
+    there = tuple(dict.fromkeys(part for part in parts if part.is_file()))
+    return Opened(signal["data"], axes, picked.path or None, instrument, notes, parts=there)
 
 
 def _endings() -> dict[str, str]:
@@ -76,8 +83,7 @@ def _endings() -> dict[str, str]:
     from rsciio import IO_PLUGINS
 
     known = {plugin["api"].rpartition(".")[2]: plugin["file_extensions"] for plugin in IO_PLUGINS}
-    of = {f".{ending.lower()}": reader for reader in reversed(READERS) for ending in known.get(reader, ())}
-    return of | {".npy": "npy"}
+    return {f".{ending.lower()}": reader for reader in reversed(READERS) for ending in known.get(reader, ())}
 
 
 def _reader_of(path: Path) -> str:
@@ -85,15 +91,15 @@ def _reader_of(path: Path) -> str:
     reader = endings.get(path.suffix.lower())
     if reader is None:
         have = shown(path.suffix)[:20] or "none"
-        known = " ".join(sorted(endings))
-        raise DataError(f"{shown(path.name)}: unknown ending {have}; known are HDF5 files of any ending and {known}")
+        known = " ".join(sorted([*endings, ".npy", ".npz"]))
+        raise DataError(
+            f"{shown(path.name)}: unknown ending {have}; known are HDF5 files of any ending and {known}; a raw binary needs data.detector_shape"
+        )
     return reader
 
 
 def _load(path: Path, reader: str) -> tuple[list[dict[str, Any]], list[str]]:
     """What the reader returns, in chunks of whole rows, and what it warned of."""
-    if reader == "npy":
-        return [{"data": _memory_map(path)}], []
     _check_references(path, reader)
     try:
         with _overheard() as told:
@@ -130,22 +136,6 @@ def _overheard() -> Iterator[list[str]]:
     told += [str(w.message) for w in mine]
 
 
-def _memory_map(path: Path) -> Any:
-    """A ``.npy`` file, never unpickled."""
-    name = shown(path.name)
-    try:
-        with path.open("rb") as file:
-            if file.read(6) != b"\x93NUMPY":
-                raise DataError(f"{name}: not a NumPy file")
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except DataError:
-        raise
-    except (ValueError, OSError, MemoryError, EOFError, SyntaxError) as error:
-        if "Python objects" in str(error) or "Object arrays" in str(error):
-            raise DataError(f"{name}: holds Python objects, which are not read") from error
-        raise DataError(f"{name}: truncated or damaged: {first_line(error, path)}") from error
-
-
 def _call(file_reader: Any, path: Path, reader: str, **options: Any) -> list[dict[str, Any]]:
     if reader == "zspy":
         options["mode"] = "r"  # its lazy way asks for the right to write
@@ -169,9 +159,17 @@ def _row_chunks(found: list[dict[str, Any]]) -> tuple[int, ...] | None:
 
 def _candidates(found: list[dict[str, Any]]) -> list[Candidate]:
     return [
-        Candidate(str(i) if len(found) > 1 else "", tuple(int(n) for n in d["data"].shape), str(d["data"].dtype))
+        Candidate(
+            str(i) if len(found) > 1 else "", tuple(int(n) for n in d["data"].shape), str(d["data"].dtype), _per_row(d)
+        )
         for i, d in enumerate(found)
     ]
+
+
+def _per_row(signal: Mapping[str, Any]) -> int | None:
+    """Frames a row of the scan, where the camera was triggered once a row."""
+    count = _branch(signal.get("original_metadata"), "hdr_file").get("Frames per Trigger (Number)")
+    return int(count) if isinstance(count, int | str) and str(count).strip().isdecimal() and int(count) > 1 else None
 
 
 def _axes(signal: Mapping[str, Any]) -> list[RawAxis]:

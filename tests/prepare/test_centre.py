@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stem4d_panel.prepare.centre import Beam, Descan, Surface, descan_steps, find_beam, fit_surface
+from stem4d_panel.prepare.centre import Beam, Descan, descan_steps, find_beam
 from stem4d_panel.prepare.hotpixels import NO_BAD_PIXELS
+from stem4d_panel.prepare.surface import Surface, fit_surface
 from stem4d_panel.runtime.progress import finish
 from stem4d_panel.scan.scan import Scan
 

@@ -10,8 +10,8 @@ import pytest
 
 from stem4d_panel.analysis import Analysis
 from stem4d_panel.errors import DataError, SettingError
-from stem4d_panel.prepare.chain import smooth_over_scan
 from stem4d_panel.prepare.frames import Frames
+from stem4d_panel.prepare.rolling import smooth_over_scan
 from stem4d_panel.runtime.cache import Cache
 from stem4d_panel.scan.scan import Scan
 
@@ -324,3 +324,49 @@ def test_descan_radii_and_hot_pixels_of_the_sample(glass: Scan) -> None:
     assert np.sqrt(np.mean(error**2)) < 0.05
     assert sorted(look.bad.hot.tolist()) == sorted(truth.hot_pixels.tolist())
     assert look.bad.dead.size == 0
+
+
+def test_a_radial_background_is_the_percentile_of_each_ring(small: Scan) -> None:
+    plain = {**PLAIN, "prepare__smooth": 1.0, "prepare__mask_inner": 5.0}
+    before, after = (
+        cube(prepared(small, **plain, prepare__background=way, prepare__background_percentile=40.0))
+        for way in ("off", "radial")
+    )
+    frames = prepared(small, **plain, prepare__background="radial")
+    assert not frames.is_counts
+    assert not frames.linear
+    assert any("not additive" in w for w in frames.warnings)
+    ky, kx = np.indices((32, 32))
+    ring = np.round(np.hypot(ky - frames.centre[0], kx - frames.centre[1])).astype(int)
+    at = frames.mask & (ring == 9)
+    expected = np.maximum(before[3, 7, at] - np.percentile(before[3, 7, at], 40), 0)
+    np.testing.assert_allclose(after[3, 7, at], expected, atol=1e-4)
+    assert (after >= 0).all()
+    assert after[:, :, at].mean() < 0.7 * before[:, :, at].mean()
+
+
+def test_what_does_not_move_is_not_interpolated(small: Scan) -> None:
+    for form in ("even", "cubic", "bilinear"):
+        frames = prepared(small, **PLAIN, prepare__align=form)
+        np.testing.assert_array_equal(cube(frames), small.data)
+
+
+@pytest.mark.parametrize("form", ["even", "bilinear", "cubic", "integer", "fourier"])
+def test_every_form_of_alignment_gives_frames(small: Scan, form: str) -> None:
+    plain = {"prepare__ellipse": "off", "prepare__mask_inner": 7.0}  # beyond the ringing of phase ramps
+    frames = prepared(small, prepare__align=form, **plain)
+    assert np.isfinite(frames.matrix).all()
+    assert (frames.matrix >= 0).all()
+    reference = prepared(small, **plain)
+    both = frames.mask & reference.mask
+    lifted = 0.1 if form == "fourier" else 0.02  # what phase ramps leave below zero becomes zero
+    assert frames.mean[both].sum() == pytest.approx(reference.mean[both].sum(), rel=lifted)
+
+
+def test_a_stated_ellipse_is_corrected_unless_frames_are_only_moved(small: Scan) -> None:
+    stated = {"prepare__ellipse": "given", "prepare__ellipse_ratio": 1.1, "prepare__ellipse_angle": 20.0}
+    assert prepared(small, **stated).look.undistort == (1.1, 20.0)
+    moved = prepared(small, **stated, prepare__align="fourier")
+    assert moved.look.undistort is None
+    assert any("prepare.align=fourier" in w for w in moved.warnings)
+    assert prepared(small, prepare__ellipse="given").look.undistort is None

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from stem4d_panel.prepare.hotpixels import find_bad_pixels, repair
+from stem4d_panel.analysis import Analysis
+from stem4d_panel.prepare.hotpixels import BadPixels, find_bad_pixels, repair
+from stem4d_panel.prepare.survey import survey_steps
+from stem4d_panel.runtime.progress import finish
+from stem4d_panel.scan.sample import sample_scan
+from stem4d_panel.scan.scan import Scan
 
 POSITIONS = 600
 
@@ -83,3 +90,62 @@ def test_a_pixel_without_a_sound_neighbour_becomes_zero() -> None:
     repair(frames, np.argwhere(np.ones((3, 3))) + 1)
     assert frames[0, 2, 2] == 0
     assert frames[0, 1, 1] == 1
+
+
+def judged(counts: np.ndarray) -> BadPixels:
+    survey = finish(survey_steps(Scan.from_array(counts)))
+    return find_bad_pixels(survey.mean, counts.shape[0] * counts.shape[1], 2.0, survey)
+
+
+def frames(kind: str, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).poisson(np.broadcast_to(IMAGES[kind], (20, 30, 48, 48))).astype(np.uint16)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", IMAGES)
+def test_variances_invent_no_bad_pixel(kind: str, seed: int) -> None:
+    assert judged(frames(kind, seed)).all.size == 0
+
+
+def test_noisy_and_stuck_pixels_are_seen_by_their_variance() -> None:
+    counts = frames("flat")
+    counts[:, :, 10, 12] = np.where(np.random.default_rng(0).random((20, 30)) < 0.02, 200, counts[:, :, 10, 12])
+    counts[:, :, 30, 40] = 5
+    found = judged(counts)
+    assert found.hot.tolist() == [[10, 12]]
+    assert found.dead.tolist() == [[30, 40]]
+    assert find_bad_pixels(counts.mean((0, 1)), POSITIONS, 2.0).all.size == 0  # the mean alone does not show them
+
+
+def test_a_cosmic_ray_makes_no_hot_pixel() -> None:
+    counts = frames("flat")
+    counts[3, 4, 20, 20] = 60000
+    counts[3, 4, 20, 21] = 900
+    assert not [p for p in judged(counts).all.tolist() if p != [20, 20]]
+    counts[3, 4, 20, 20] = 900  # not enough to move the mean
+    assert judged(counts).all.size == 0
+
+
+def test_a_crystal_at_a_few_positions_makes_no_hot_pixel() -> None:
+    counts = frames("flat")
+    ky, kx = np.indices((48, 48))
+    spot = 400 * np.exp(-((ky - 14) ** 2 + (kx - 30) ** 2) / (2 * 0.8**2))
+    counts[4:7, 5:9] += np.random.default_rng(1).poisson(spot, (3, 4, 48, 48)).astype(np.uint16)
+    assert judged(counts).all.size == 0
+
+
+@pytest.mark.parametrize("electrons", [30, 400, 5000])
+def test_the_samples_hot_pixels_are_found_and_hardly_another(electrons: float) -> None:
+    scan = sample_scan(4, electrons=electrons)
+    assert scan.truth is not None
+    bad = Analysis(scan).look.bad
+    found, true = ({tuple(p) for p in pixels.tolist()} for pixels in (bad.all, scan.truth.hot_pixels))
+    assert found >= true
+    assert len(found - true) < 0.001 * 96 * 96
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["glass-a.hspy", "glass-a.blo"])
+def test_the_hot_pixels_of_glass_a_are_found_and_no_other(shared_data: Path, name: str) -> None:
+    true = np.load(shared_data / "glass-a" / "truth.npz")["hot_pixels"]
+    assert sorted(Analysis(shared_data / "glass-a" / name).look.bad.all.tolist()) == sorted(true.tolist())

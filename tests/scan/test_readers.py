@@ -14,7 +14,8 @@ import pytest
 
 from stem4d_panel.errors import DataError
 from stem4d_panel.scan import hdf5
-from stem4d_panel.scan.readers import Candidate, candidates, info, open_scan
+from stem4d_panel.scan.about import contents, info
+from stem4d_panel.scan.readers import Candidate, open_scan
 from stem4d_panel.scan.scan import Axis, Scan
 
 SHAPE = (3, 4, 6, 5)
@@ -89,6 +90,8 @@ def test_every_real_dtype(tmp_path, dtype):
     data = (DATA % 2).astype(dtype)
     scan = open_scan(write(tmp_path / "a.h5", data=data))
     np.testing.assert_array_equal(scan.rows(0, 3), data.astype(float))
+    assert scan.rows(0, 1).dtype.isnative
+    assert scan.rows(0, 1).dtype.name in ("int8", "uint8", "uint16", "int32", "float32", "float64")
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 6, 5), (1, 4, 6, 5), (3, 1, 6, 5), (3, 4, 1, 1)])
@@ -152,7 +155,7 @@ def test_old_emd_with_depths(tmp_path):
             for i, units in enumerate(("[n_m]", "[n_m]", "[n_m^-1]", "[n_m^-1]")):
                 group[f"dim{i + 1}"] = np.linspace(0, 0.5 * (SHAPE[i] - 1), SHAPE[i], dtype="f4")
                 group[f"dim{i + 1}"].attrs["units"] = np.bytes_(units)
-    assert [c.path for c in candidates(path)] == ["/sim/depth0/cube", "/sim/depth1/cube"]
+    assert [c.path for c in contents(path).scans] == ["/sim/depth0/cube", "/sim/depth1/cube"]
     text = refusal(path)
     assert "/sim/depth0/cube (3, 4, 6, 5) uint16" in text
     assert text.endswith("pick one with --dataset PATH")
@@ -169,7 +172,7 @@ def test_npy_is_mapped(tmp_path):
     np.save(tmp_path / "a.npy", DATA)
     scan = open_scan(tmp_path / "a.npy")
     assert isinstance(scan.data, np.memmap)
-    assert candidates(tmp_path / "a.npy") == [Candidate("", SHAPE, "uint16")]
+    assert contents(tmp_path / "a.npy").scans == [Candidate("", SHAPE, "uint16")]
     np.testing.assert_array_equal(scan.rows(0, 3), DATA)
 
 
@@ -199,12 +202,14 @@ def test_frames_are_folded(tmp_path, ending):
     else:
         write(path, stack=frames, dark=np.ones((6, 5)))
     assert "frames (12, 6, 5)" in refusal(path)
-    assert "give --scan-shape Y,X" in refusal(path)
+    assert refusal(path).endswith("data.scan_shape takes 3,4 or 4,3 or 2,6 or 6,2 or 1,12 or 12,1")
     scan = open_scan(path, scan_shape=(3, 4))
     assert scan.shape == SHAPE
     np.testing.assert_array_equal(scan.rows(1, 3), DATA[1:3])
     assert "12 frames" in refusal(path, scan_shape=(5, 2))
-    assert "do not fill --scan-shape 5,2 (10 positions)" in refusal(path, scan_shape=(5, 2))
+    assert "do not fill data.scan_shape 5,2 (5 × 2 = 10 frames); data.scan_shape takes 3,4 or 4,3" in refusal(
+        path, scan_shape=(5, 2)
+    )
 
 
 def test_another_scan_shape(tmp_path):
@@ -216,7 +221,7 @@ def test_another_scan_shape(tmp_path):
 
 def test_info_of_a_picture(tmp_path):
     about = info(write(tmp_path / "a.h5", image=np.ones((4, 5), "f4"), n=np.arange(3)))
-    assert about["datasets"] == [{"path": "/image", "shape": [4, 5], "dtype": "float32"}]
+    assert about["datasets"] == [{"path": "/image", "shape": [4, 5], "dtype": "float32", "stored": ""}]
     assert about["bytes_on_disk"] == (tmp_path / "a.h5").stat().st_size
     assert "axes" not in about
 
@@ -227,7 +232,7 @@ def test_huge_declared_shape_allocates_nothing(tmp_path):
     scan = open_scan(tmp_path / "a.h5")
     assert scan.nbytes == 2**63
     assert scan.warnings[0] == f"{2**44} of {2**44} chunks unwritten"
-    with pytest.raises(DataError, match=r"^a.h5: rows 0 to 9 cannot be read: "):
+    with pytest.raises(DataError, match=r"^a.h5: rows 0 to 9 of /data cannot be read: "):
         scan.rows(0, 10)
 
 
@@ -250,7 +255,7 @@ def test_layout_warnings(tmp_path, monkeypatch):
     [
         (2.0, "µm", 2000, "nm"),
         (2.0, "μm", 2000, "nm"),
-        (-2.0, "Å", 0.2, "nm"),
+        (-2.0, "Å", 1, "px"),
         (0.0, "nm", 1, "px"),
         (np.nan, "nm", 1, "px"),
         (np.inf, "nm", 1, "px"),
@@ -345,7 +350,7 @@ ENDINGS = [
     ("make", "says"),
     [
         (no_file, "no such file"),
-        (directory, "is a directory, not a file"),
+        (directory, "is a directory, not a file, and has no pictures (.png, .tif)"),
         (empty, "is empty"),
         (fifo, "is not a regular file"),
     ],
@@ -406,9 +411,11 @@ def test_damaged_chunk_is_told_on_reading(tmp_path):
     (tmp_path / "a.h5").write_bytes(raw)
     scan = open_scan(tmp_path / "a.h5")
     scan.rows(0, 1)
-    with pytest.raises(DataError, match=r"^a.h5: rows 1 to 1 cannot be read: "):
+    with pytest.raises(DataError, match=r"^a.h5: rows 1 to 1 of /data, chunk \(1, 0, 0, 0\), cannot be read: "):
         scan.rows(1, 2)
-    with pytest.raises(DataError, match=r"^a.h5: position \(y=1, x=0\) cannot be read: "):
+    with pytest.raises(
+        DataError, match=r"^a.h5: position \(y=1, x=0\) of /data, chunk \(1, 0, 0, 0\), cannot be read: "
+    ):
         scan.pattern(1, 0)
 
 
@@ -424,7 +431,7 @@ def test_wrong_number_of_axes(tmp_path, shape, ending):
 
 def test_several_stacks_are_listed(tmp_path):
     said = refusal(write(tmp_path / "a.h5", one=np.ones((6, 4, 5)), two=np.ones((6, 4, 5))))
-    assert "/one (6, 4, 5) float64, /two (6, 4, 5) float64; frames need --scan-shape Y,X" in said
+    assert "/one (6, 4, 5) float64, /two (6, 4, 5) float64; frames need data.scan_shape" in said
 
 
 @pytest.mark.parametrize(("shape", "axis"), [((0, 4, 6, 5), "y"), ((3, 4, 6, 0), "kx")])
@@ -500,7 +507,10 @@ def test_linked_parts(tmp_path, link):
         link(file, str(other))
     assert "has parts in other files (/" in refusal(path)
     inside = "group/data" if link is external_group else "data"
-    assert refusal(path, dataset=inside) == f"a.h5: {inside} lies in another file, which is not read"
+    assert (
+        refusal(path, dataset=inside)
+        == f"a.h5: {inside} lies in another file, which is not read; data.linked=folder allows those in its folder"
+    )
     assert open_scan(path, "own").shape == SHAPE  # named, and not linked
 
 
@@ -559,7 +569,7 @@ def test_locked_by_a_writer(tmp_path):
 def test_refused_files_are_closed(tmp_path):
     path = write(tmp_path / "a.h5", data=np.ones((3, 3)))
     refusal(path)
-    candidates(path)
+    contents(path)
     info(path)
     with h5py.File(path, "r+"):
         pass
@@ -632,7 +642,10 @@ def test_what_a_reader_logs_becomes_a_warning(shared, tmp_path, capfd):
 @pytest.mark.shared
 def test_tvips_needs_a_scan_shape(shared):
     path = shared / "files" / "test_tvips_2345_000.tvips"
-    assert refusal(path) == f"{path.name}: frames (6, 4, 5) without a scan shape; give --scan-shape Y,X"
+    assert (
+        refusal(path)
+        == f"{path.name}: frames (6, 4, 5) without a scan shape; data.scan_shape takes 2,3 or 3,2 or 1,6 or 6,1"
+    )
     scan = open_scan(path, scan_shape=(2, 3))
     assert scan.shape == (2, 3, 4, 5)
     assert scan.rows(0, 2).shape == (2, 3, 4, 5)
@@ -643,7 +656,7 @@ def test_tvips_needs_a_scan_shape(shared):
 def test_prismatic_has_two_depths(shared):
     path = shared / "files" / "Si100_4D.emd"
     assert "has 2 scans: " in refusal(path)
-    scan = open_scan(path, candidates(path)[1].path)
+    scan = open_scan(path, contents(path).scans[1].path)
     assert scan.shape == (11, 11, 8, 8)
     assert [a.units for a in scan.axes] == ["nm", "nm", "1/nm", "1/nm"]
 
