@@ -9,6 +9,8 @@ from scipy import fft, ndimage
 
 ANGLES = 360  # azimuthal samples; more where eight per pixel of the outer radius need it
 RADIAL_STEP = 0.5  # pixels
+# part of the variance of independent pixels that cubic splines leave between them: (∫ L²)² of the cardinal spline L
+KEPT_BY_SPLINES = 0.764
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +29,26 @@ class Polar:
     radii: np.ndarray
 
 
-def _ring_means(pattern: np.ndarray, mask: np.ndarray, radius: np.ndarray) -> np.ndarray:
+def ring_means(images: np.ndarray, mask: np.ndarray, centre: tuple[float, float], radii: np.ndarray) -> np.ndarray:
+    """Means over the kept pixels of each ring, interpolated to `radii` in px, shape (k, radii).
+
+    Parameters
+    ----------
+    images : ndarray, shape (k, ky, kx)
+    mask : ndarray, shape (ky, kx), bool
+    centre : tuple of float
+    """
+    y, x = np.indices(mask.shape)
+    whole = np.round(np.hypot(y - centre[0], x - centre[1])).astype(int)[mask]
+    kept = np.bincount(whole)
+    known = np.flatnonzero(kept)
+    if not len(known):
+        return np.zeros((len(images), len(radii)))
+    profiles = [np.bincount(whole, weights=image[mask])[known] / kept[known] for image in images]
+    return np.array([np.interp(radii, known, profile) for profile in profiles]).reshape(len(images), len(radii))
+
+
+def filled(pattern: np.ndarray, mask: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """Pattern with masked pixels filled by the mean of the kept ones at the same radius."""
     whole = np.round(radius).astype(int)
     kept = np.bincount(whole[mask], minlength=whole.max() + 1)
@@ -63,8 +84,8 @@ def to_polar(patterns: np.ndarray, mask: np.ndarray, centre: tuple[float, float]
     coordinates = np.stack([ky[rings], kx[rings]])
     values = np.empty((len(patterns), int(rings.sum()), angles), np.float32)
     for k, pattern in enumerate(patterns):
-        filled = _ring_means(pattern.astype(np.float64), mask, radius)
-        ndimage.map_coordinates(filled, coordinates, output=values[k], order=3, mode="nearest")
+        whole = filled(pattern.astype(np.float64), mask, radius)
+        ndimage.map_coordinates(whole, coordinates, output=values[k], order=3, mode="nearest")
     return Polar(values, radii[rings])
 
 
@@ -84,11 +105,40 @@ def spectra(polar: Polar, centring: str) -> np.ndarray:
     return np.ascontiguousarray(out.transpose(0, 2, 1))
 
 
+def multiplicity(harmonics: int, angles: int) -> np.ndarray:
+    """How often each harmonic of a real pattern counts in its power: twice, but for the first and the Nyquist one."""
+    m = np.arange(harmonics)
+    return np.where((m == 0) | (2 * m == angles), 1.0, 2.0)
+
+
 def norms(spectrum: np.ndarray, angles: int) -> np.ndarray:
     """Euclidean norm of each (weighted) polar pattern from its spectrum, shape (k,)."""
     power = (np.abs(spectrum) ** 2).sum(axis=2, dtype=np.float64)
-    power[:, 1 : (angles + 1) // 2] *= 2
-    return np.asarray(np.sqrt(power.sum(axis=1) / angles))
+    return np.asarray(np.sqrt(power @ multiplicity(spectrum.shape[1], angles) / angles))
+
+
+def scalar_products(spectrum: np.ndarray, angles: int) -> np.ndarray:
+    """Scalar products (k, k) of patterns from their spectra, as `norms` measures."""
+    weights = np.sqrt(multiplicity(spectrum.shape[1], angles) / angles)
+    flat = (spectrum * weights[:, None]).reshape(len(spectrum), spectrum.shape[1] * spectrum.shape[2])
+    return np.asarray((flat.conj() @ flat.T).real)
+
+
+def vertices(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Heights and places (degrees in [0, 360)) of the maxima of correlation curves (n, angles), by parabolas."""
+    angles = curves.shape[1]
+    best = curves.argmax(axis=1)
+    rows, flat = np.arange(len(curves)) * angles, curves.reshape(-1)
+    places = ((best - 1) % angles, best, (best + 1) % angles)
+    left, top, right = (flat[rows + i].astype(np.float64) for i in places)
+    bend = left - 2 * top + right
+    offset = np.where(bend < 0, 0.5 * (left - right) / np.where(bend < 0, bend, 1), 0.0)
+    return top - 0.25 * (left - right) * offset, ((best + offset) * (360 / angles)) % 360 % 360
+
+
+def scaled(heights: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Similarities from correlations and the products of the norms; 0 where a pattern is empty."""
+    return np.clip(np.where(sizes > 0, heights / np.where(sizes > 0, sizes, 1), 0.0), -1, 1)
 
 
 def correlate(one: np.ndarray, others: np.ndarray, angles: int) -> tuple[np.ndarray, np.ndarray]:
@@ -111,16 +161,8 @@ def correlate(one: np.ndarray, others: np.ndarray, angles: int) -> tuple[np.ndar
         the samples by a parabola.
     """
     cross = np.einsum("mr,nmr->nm", one.conj(), others)
-    curve = fft.irfft(cross, n=angles, axis=1)
-    size = norms(others, angles) * norms(one[None], angles)[0]
-    best = curve.argmax(axis=1)
-    rows = np.arange(len(curve))
-    left, top, right = curve[rows, best - 1], curve[rows, best], curve[rows, (best + 1) % angles]
-    bend = left - 2 * top + right
-    offset = np.where(bend < 0, 0.5 * (left - right) / np.where(bend < 0, bend, 1), 0.0)
-    height = top - 0.25 * (left - right) * offset
-    similarity = np.where(size > 0, height / np.where(size > 0, size, 1), 0.0)
-    return np.clip(similarity, -1, 1), ((best + offset) * (360 / angles)) % 360
+    heights, turns = vertices(fft.irfft(cross, n=angles, axis=1))
+    return scaled(heights, norms(others, angles) * norms(one[None], angles)[0]), turns
 
 
 def turned(spectrum: np.ndarray, degrees: float) -> np.ndarray:
@@ -129,11 +171,9 @@ def turned(spectrum: np.ndarray, degrees: float) -> np.ndarray:
     return np.asarray(spectrum * np.exp(-1j * m * np.deg2rad(degrees))[:, None].astype(np.complex64))
 
 
-def anisotropy(polar: Polar) -> np.ndarray:
-    """Part of each pattern's norm (√r weight) left after the mean of every radius is removed, shape (k,), 0 to 1."""
-    angles = polar.values.shape[2]
-    raw, centred = norms(spectra(polar, "none"), angles), norms(spectra(polar, "ring"), angles)
-    return np.where(raw > 0, centred / np.where(raw > 0, raw, 1), 0.0)
+def turned_back(spectrum: np.ndarray, degrees: float, mirrored: bool) -> np.ndarray:
+    """Spectrum of a pattern that was mirrored at the kx axis where `mirrored`, then turned, brought back."""
+    return turned(spectrum.conj(), degrees) if mirrored else turned(spectrum, -degrees)
 
 
 def rotate_pattern(pattern: np.ndarray, mask: np.ndarray, centre: tuple[float, float], degrees: float) -> np.ndarray:
@@ -142,10 +182,10 @@ def rotate_pattern(pattern: np.ndarray, mask: np.ndarray, centre: tuple[float, f
     Masked pixels are filled by their ring's mean first, so that no edge of the mask is turned into the pattern.
     """
     y, x = np.indices(mask.shape)
-    filled = _ring_means(pattern.astype(np.float64), mask, np.hypot(y - centre[0], x - centre[1]))
+    whole = filled(pattern.astype(np.float64), mask, np.hypot(y - centre[0], x - centre[1]))
     angle = np.deg2rad(degrees)
     cos, sin = np.cos(angle), np.sin(angle)
     matrix = np.array([[cos, -sin], [sin, cos]])  # output offset (ky, kx) -> where it was before the turn
     c = np.array(centre)
-    out = ndimage.affine_transform(filled, matrix, offset=c - matrix @ c, order=3, mode="nearest")
+    out = ndimage.affine_transform(whole, matrix, offset=c - matrix @ c, order=3, mode="nearest")
     return np.where(mask, np.maximum(out, 0), 0).astype(np.float32)

@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft
 
 from stem4d_panel.cluster.classes import Classes
-from stem4d_panel.cluster.polar import anisotropy, spectra, to_polar
+from stem4d_panel.cluster.tree import Tree
 from stem4d_panel.factorize.factors import Factors
+from stem4d_panel.measure.reading import fold_of, symmetry_from_curve
 from stem4d_panel.settings import MeasureSettings
 
-VERSION = 1  # part of the cache key: raise it when a result changes
-FOLDS = (6, 4, 3, 2)
-SYMMETRIC = 0.6  # least autocorrelation under every turn of a symmetry
+VERSION = 2  # part of the cache key: raise it when a result changes
 
 
 @dataclass(frozen=True)
@@ -31,11 +29,12 @@ class ClassFinding:
     fraction : float
         Part of the positions that belong to it.
     anisotropy : float
-        Part of the pattern's norm left when the mean of every radius is removed.
+        Part of a pattern's norm left when the mean of every radius is removed, noise taken off; the highest of the
+        members'.
     coherence : float
         Autocorrelation of a map at three times the resolution, the highest of the members'.
     crystalline : bool
-        Whether both reach ``measure.anisotropy`` and ``measure.coherence``.
+        Whether it holds a component that was not set apart as glass.
     fold : int
         Highest rotation symmetry (6, 4, 3, 2; 1 for none) under which the pattern correlates above 0.6 with itself.
     """
@@ -68,51 +67,14 @@ class Findings:
     orientation: np.ndarray
 
 
-def map_coherence(image: np.ndarray, distance: float) -> float:
-    """Autocorrelation of a map (y, x) at a distance in px, mean removed, averaged over directions; 0 for an even map."""
-    ny, nx = image.shape
-    size = (2 * ny, 2 * nx)
-    pairs = fft.irfft2(np.abs(fft.rfft2(np.ones_like(image), size)) ** 2, size)
-    products = fft.irfft2(np.abs(fft.rfft2(image - image.mean(), size)) ** 2, size) / np.maximum(pairs, 1)
-    radius = np.hypot(fft.fftfreq(2 * ny)[:, None] * 2 * ny, fft.fftfreq(2 * nx) * 2 * nx)
-    ring = (np.abs(radius - min(distance, max(ny, nx) / 2)) < 0.6) & (pairs > 0.5)
-    if products[0, 0] <= 1e-12 * float((image**2).mean()) or not ring.any():
-        return 0.0
-    return float(products[ring].mean() / products[0, 0])
-
-
-def fold_of(spectrum: np.ndarray, angles: int) -> int:
-    """Highest rotation symmetry of a pattern, from its autocorrelation over the angle.
-
-    Parameters
-    ----------
-    spectrum : ndarray, shape (harmonics, radii)
-        Azimuthal spectrum, ring means removed.
-    """
-    power = (np.abs(spectrum) ** 2).sum(axis=1)
-    curve = np.fft.irfft(power, n=angles)
-    if curve[0] <= 0:
-        return 1
-    for fold in FOLDS:
-        turns = (np.arange(1, fold) * angles) // fold
-        if (curve[turns] / curve[0]).min() >= SYMMETRIC:
-            return fold
-    return 1
-
-
-def measure(
-    factors: Factors, classes: Classes, centre: tuple[float, float], resolution: float, settings: MeasureSettings
-) -> Findings:
+def measure(factors: Factors, tree: Tree, classes: Classes, settings: MeasureSettings) -> Findings:
     """Assign positions and orientations, and put each class into numbers.
 
     Parameters
     ----------
     factors : Factors
+    tree : Tree
     classes : Classes
-    centre : tuple of float
-        Direct beam (ky, kx) in pixels of the patterns.
-    resolution : float
-        Standard deviation of the blur of the maps, scan pixels.
     settings : MeasureSettings
 
     Notes
@@ -120,14 +82,8 @@ def measure(
     A position belongs to the crystalline class whose located map is highest there in parts of its own maximum, if it
     reaches ``measure.level``; else to the strongest of the other classes.
     """
-    polar = to_polar(classes.patterns, factors.mask, centre)
-    angles = polar.values.shape[2]
-    aniso, spectrum = anisotropy(polar), spectra(polar, "ring")
-    distance = max(2.0, 3 * resolution)
-    coherence = np.array(
-        [max(map_coherence(factors.maps[i], distance) for i in classes.members(c)) for c in range(classes.count)]
-    )
-    crystalline = (aniso >= settings.anisotropy) & (coherence >= settings.coherence)
+    members_of = [classes.members(c) for c in range(classes.count)]
+    crystalline = np.array([not tree.apart[m].all() for m in members_of])
     peak = classes.located.max(axis=(1, 2), keepdims=True)
     relative = np.where(peak > 0, classes.located / np.where(peak > 0, peak, 1), 0) * crystalline[:, None, None]
     best = relative.argmax(axis=0)
@@ -136,12 +92,14 @@ def measure(
     others = np.where(crystalline.all(), best, rest.argmax(axis=0))
     position_labels = np.where(inside, best, others)
     position_labels[factors.maps.sum(axis=0) <= 0] = -1
-    folds = [fold_of(s, angles) if c else 1 for s, c in zip(spectrum, crystalline, strict=True)]
+    folds = [
+        fold_of(symmetry_from_curve(a)) if c else 1 for a, c in zip(classes.autocorrelation, crystalline, strict=True)
+    ]
     orientation = np.full(position_labels.shape, np.nan, np.float32)
     totals = factors.totals
     rows = []
     for label in range(classes.count):
-        members = sorted(classes.members(label), key=lambda i: -float(totals[i]))
+        members = sorted(members_of[label], key=lambda i: -float(totals[i]))
         here = inside & (position_labels == label)
         if crystalline[label]:
             strongest = np.asarray(members)[factors.maps[members].argmax(axis=0)]
@@ -153,8 +111,8 @@ def measure(
                 members=tuple(int(i) for i in members),
                 share=float(totals[members].sum() / max(float(totals.sum()), 1e-30)),
                 fraction=float((position_labels == label).mean()),
-                anisotropy=float(aniso[label]),
-                coherence=float(coherence[label]),
+                anisotropy=float(tree.anisotropy[members].max()),
+                coherence=float(tree.coherence[members].max()),
                 crystalline=bool(crystalline[label]),
                 fold=folds[label],
             )

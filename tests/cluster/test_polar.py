@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from scipy import fft
 
-from stem4d_panel.cluster.polar import anisotropy, correlate, norms, rotate_pattern, spectra, to_polar, turned
+from stem4d_panel.cluster.glass import anisotropy
+from stem4d_panel.cluster.patterns import pattern_set
+from stem4d_panel.cluster.polar import correlate, norms, rotate_pattern, spectra, to_polar, turned
+from stem4d_panel.settings import Settings
 
 N = 64
 CENTRE = (31.5, 31.5)
@@ -169,9 +172,9 @@ def test_masked_pixels_do_not_speak() -> None:
 
 
 def test_anisotropy_is_0_for_a_halo_and_near_1_for_spots() -> None:
-    values = anisotropy(
-        to_polar(np.stack([pattern([], halo=1), pattern(LOPSIDED), np.zeros((N, N), np.float32)]), annulus(), CENTRE)
-    )
+    images = np.stack([pattern([], halo=1), pattern(LOPSIDED), np.zeros((N, N), np.float32)])
+    polar = to_polar(images, annulus(), CENTRE)
+    values = anisotropy(pattern_set(polar, np.zeros(polar.values.shape[:2]), Settings.make().cluster, "none"))
     assert values[0] < 0.05
     assert values[1] > 0.9
     assert values[2] == 0

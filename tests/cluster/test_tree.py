@@ -9,62 +9,26 @@ import pytest
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
-from stem4d_panel.cluster.classes import Classes, classify, cut
-from stem4d_panel.cluster.tree import Tree, grow_steps
+from stem4d_panel.cluster.classes import Classes, classify
+from stem4d_panel.cluster.tree import Suggestion, Tree, cut
 from stem4d_panel.factorize.factors import Factors
-from stem4d_panel.runtime.progress import finish
-from stem4d_panel.settings import Settings
 
-N, CENTRE = 48, (23.5, 23.5)
-KY, KX = np.mgrid[:N, :N] - 23.5
-Y, X = np.mgrid[:24, :30]
-MASK = (np.hypot(KY, KX) >= 3) & (np.hypot(KY, KX) <= 23)
-Spot = tuple[float, float, float]  # radius, angle in degrees from +kx towards +ky, height
-A: list[Spot] = [(9, 0, 1.0), (15, 100, 0.8), (20, 215, 0.9), (12, 290, 0.5)]
-B: list[Spot] = [(11, 20, 1.0), (17, 80, 0.9), (17, 200, 0.6), (21, 310, 0.8)]
+from .made import CENTRE, MASK, METHODS, A, B, N, apart, blob, grow, made, partition, pattern
 
 
-def pattern(spots: Sequence[Spot], turn: float = 0.0) -> np.ndarray:
-    image = np.zeros((N, N))
-    for radius, angle, height in spots:
-        phi = np.deg2rad(angle + turn)
-        image += height * np.exp(-((KY - radius * np.sin(phi)) ** 2 + (KX - radius * np.cos(phi)) ** 2) / 3)
-    return np.where(MASK, image, 0)
-
-
-def blob(y: float, x: float) -> np.ndarray:
-    """A lopsided particle, so that its shift is plain."""
-    return np.exp(-((Y - y) ** 2 + (X - x) ** 2) / 8) + 0.5 * np.exp(-((Y - y - 3) ** 2 + (X - x - 1) ** 2) / 4)
-
-
-def made(
-    patterns: Sequence[np.ndarray], totals: Sequence[float] | None = None, maps: Sequence[np.ndarray] | None = None
-) -> Factors:
-    """Factors with these patterns, intensities and maps."""
-    stack = np.array(patterns, np.float32)
-    sums = stack.sum((1, 2), keepdims=True)
-    stack = stack / np.where(sums > 0, sums, 1)
-    weights = np.arange(len(stack), 0, -1.0) if totals is None else np.array(totals, float)
-    images = np.array([blob(11, 14)] * len(stack) if maps is None else maps)
-    images = images / images.sum((1, 2), keepdims=True) * weights[:, None, None]
-    return Factors(images.astype(np.float32), stack, MASK, 0.1, np.ones(1, np.float32), 1, True, ())
-
-
-def grow(factors: Factors, method: str = "reintegrate") -> Tree:
-    return finish(grow_steps(factors, CENTRE, Settings.make({"cluster.method": method}).cluster))
+def bare(rows: Sequence[Sequence[float]]) -> Tree:
+    """A tree of these merges alone."""
+    merges = np.array(rows, float)
+    n, k = len(merges), len(merges) + 1
+    none = np.zeros(k)
+    return Tree(
+        merges, ("rotation",) * n, np.zeros((k, k)), np.zeros((k, k)), none, none, np.zeros(k, bool), np.zeros(n),
+        np.zeros(n, bool), np.full(n, np.nan), tuple(range(k)), Suggestion(0.35, 0.0, 1.0, ""),
+    )  # fmt: skip
 
 
 def classes_of(factors: Factors, threshold: float | None = None, method: str = "reintegrate") -> Classes:
     return classify(factors, grow(factors, method), CENTRE, threshold)
-
-
-def partition(labels: np.ndarray) -> set[frozenset[int]]:
-    return {frozenset(np.flatnonzero(labels == label).tolist()) for label in set(labels.tolist())}
-
-
-def apart(a: np.ndarray | float, b: np.ndarray | float) -> np.ndarray:
-    """Distances of angles in degrees."""
-    return np.abs((np.asarray(a) - b + 180) % 360 - 180)
 
 
 def mixture(seed: int = 0) -> Factors:
@@ -90,9 +54,6 @@ def inverting() -> Factors:
     )
 
 
-METHODS = ("reintegrate", "average", "complete", "single")
-
-
 def test_the_reintegrating_tree_inverts_where_the_sum_is_nearer() -> None:
     tree = grow(inverting())
     assert set(tree.merges[0, :2]) == {0, 1}
@@ -106,23 +67,23 @@ def test_an_inverted_tree_is_cut_by_the_highest_merge_inside() -> None:
     tree = grow(inverting())
     low, high = tree.merges[1, 2], tree.merges[0, 2]
     between = (low + high) / 2
-    assert sorted(cut(tree, between)) == [0, 1, 2]  # the root lies below, but a merge inside does not
-    assert cut(tree, high) == [4]
-    assert cut(tree, low - 1e-6) == [2, 1, 0]
+    assert sorted(cut(tree.merges, between)) == [0, 1, 2]  # the root lies below, but a merge inside does not
+    assert cut(tree.merges, high) == [4]
+    assert cut(tree.merges, low - 1e-6) == [2, 1, 0]
 
 
 def test_a_cut_takes_the_largest_branches_that_stay_below() -> None:
     rows = [(0, 1, 0.3), (2, 3, 0.1), (5, 6, 0.2), (7, 4, 0.6)]  # the third lies below its child
-    merges = np.array([[a, b, h, 0, 0, 0, 0] for a, b, h in rows])
-    tree = Tree(merges, ("rotation",) * 4, np.zeros((5, 5)), np.zeros((5, 5)), np.zeros(5))
-    assert set(cut(tree, 0.05)) == {0, 1, 2, 3, 4}
-    assert set(cut(tree, 0.25)) == {0, 1, 6, 4}
-    assert set(cut(tree, 0.3)) == {7, 4}
-    assert set(cut(tree, 0.6)) == {8}
+    tree = bare([[a, b, h, 0, 0, 0, 0] for a, b, h in rows])
+    merges = tree.merges
+    assert set(cut(merges, 0.05)) == {0, 1, 2, 3, 4}
+    assert set(cut(merges, 0.25)) == {0, 1, 6, 4}
+    assert set(cut(merges, 0.3)) == {7, 4}
+    assert set(cut(merges, 0.6)) == {8}
     for threshold in (0.05, 0.15, 0.25, 0.35, 0.7):
         linkage = np.column_stack([merges[:, :3], [2, 2, 4, 5]])
         expected = partition(hierarchy.fcluster(linkage, threshold, "distance"))
-        assert {frozenset(tree.leaves()[i]) for i in cut(tree, threshold)} == expected
+        assert {frozenset(tree.leaves()[i]) for i in cut(merges, threshold)} == expected
 
 
 @pytest.mark.parametrize("method", ["single", "complete", "average"])
@@ -150,7 +111,7 @@ def test_the_table_of_merges_is_a_tree(method: str) -> None:
         assert height >= 0
         assert 0 <= rotation < 360
         assert totals[below[int(first)]].sum() >= totals[below[int(second)]].sum() * (1 - 1e-6)
-    assert sorted(tree.leaf_order) == list(range(10))
+    assert sorted(tree.order) == list(range(10))
     np.testing.assert_array_equal(tree.distances, tree.distances.T)
     assert (np.diag(tree.distances) == 0).all()
     assert (apart(tree.rotations + tree.rotations.T, 0)[tree.distances < 0.2] < 0.5).all()
@@ -233,7 +194,7 @@ def test_one_component_is_one_class() -> None:
     assert found.labels.tolist() == [0]
     assert found.rotations.tolist() == [0]
     np.testing.assert_array_equal(found.patterns[0], factors.patterns[0])
-    assert tree.leaf_order == [0]
+    assert tree.order == (0,)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -278,8 +239,7 @@ def test_rotations_stay_below_360_whatever_the_rounding() -> None:
     factors = made([pattern(A)] * 4, (1.0, 1.0, 5.0, 4.0))
     for a, b in ((0.1, 0.2), (0.7, 0.1), (0.0, 1e-17), (359.9, 0.2), (1 / 3, 1 / 7)):
         row = [(2, 3, 0.0, 2, 0.3, 0, 0), (0, 1, 0.0, 2, a, 0, 0), (5, 4, 0.0, 4, b, 0, 0)]
-        tree = Tree(np.array(row), ("rotation",) * 3, np.zeros((4, 4)), np.zeros((4, 4)), np.zeros(4))
-        rotations = classify(factors, tree, CENTRE, 1.0).rotations
+        rotations = classify(factors, bare(row), CENTRE, 1.0).rotations
         assert ((rotations >= 0) & (rotations < 360)).all()
 
 
@@ -324,9 +284,10 @@ def test_classes_fall_in_intensity_and_the_threshold_is_told() -> None:
     found = classes_of(factors)
     sums = [factors.totals[found.members(label)].sum() for label in range(found.count)]
     assert sums == sorted(sums, reverse=True)
-    assert (found.threshold, found.suggested) == (0.25, True)
-    stated = classes_of(factors, 0.25)
-    assert (stated.threshold, stated.suggested) == (0.25, False)
+    suggested = grow(factors).suggestion.threshold
+    assert (found.threshold, found.suggested) == (suggested, True)
+    stated = classes_of(factors, suggested)
+    assert (stated.threshold, stated.suggested) == (suggested, False)
     np.testing.assert_array_equal(stated.labels, found.labels)
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from stem4d_panel.cluster.classes import Classes
-from stem4d_panel.cluster.polar import spectra, to_polar
+from stem4d_panel.cluster.tree import Suggestion, Tree
 from stem4d_panel.factorize.factors import Factors
-from stem4d_panel.measure.findings import Findings, fold_of, map_coherence, measure
+from stem4d_panel.measure.findings import Findings, measure
 from stem4d_panel.settings import Settings
 
 N, CENTRE = 48, (23.5, 23.5)
@@ -28,31 +28,7 @@ def star(fold: int, start: float = 8.0) -> np.ndarray:
     return spots([start + 360 * i / fold for i in range(fold)])
 
 
-def fold(image: np.ndarray) -> int:
-    polar = to_polar(image[None].astype(np.float32), MASK, CENTRE)
-    return fold_of(spectra(polar, "ring")[0], polar.values.shape[2])
-
-
-@pytest.mark.parametrize("n", [6, 4, 3, 2])
-def test_the_symmetry_of_a_pattern_is_counted(n: int) -> None:
-    assert fold(star(n)) == n
-    assert fold(star(n) + 0.6 * np.where(MASK, np.exp(-((RADIUS - 14) ** 2) / 30), 0)) == n
-    noisy = np.random.default_rng(0).poisson(200 * star(n) + 1.0) * MASK
-    assert fold(noisy) == n
-
-
-def test_a_pattern_without_symmetry_has_one() -> None:
-    assert fold(star(1)) == 1
-    assert fold(spots([0, 50, 170])) == 1
-    assert fold(np.zeros((N, N))) == 1
-
-
-def test_a_rectangle_of_spots_is_twofold_and_a_lattice_at_its_own_turn_the_higher() -> None:
-    assert fold(spots([30, 150, 210, 330])) == 2
-    assert fold(star(6) + spots([38 + 60 * i for i in range(6)], 20)) == 6
-
-
-def scene() -> tuple[Factors, Classes]:
+def scene() -> tuple[Factors, Tree, Classes]:
     """Glass everywhere, two turned grains of a fourfold kind, and a corner where nothing was measured."""
     maps = np.zeros((3, 12, 16), np.float32)
     maps[0] = 10
@@ -68,17 +44,25 @@ def scene() -> tuple[Factors, Classes]:
         True,
         np.array([0, 1, 1]),
         np.array([0.0, 0.0, 125.0]),
+        np.zeros(3, bool),
         np.zeros((3, 2)),
         np.stack([patterns[0], patterns[1]]).astype(np.float32),
         located,
         located,
+        np.stack([np.zeros(360), np.cos(np.deg2rad(4 * np.arange(360)))]),
     )
-    return factors, classes
+    two = np.zeros(2)
+    tree = Tree(
+        np.array([[1, 2, 0.1, 2, 125, 0, 0], [0, 3, 1, 3, 0, 0, 0]]), ("rotation", "glass"), np.zeros((3, 3)),
+        np.zeros((3, 3)), np.array([0.1, 0.9, 0.85]), np.array([0.2, 0.8, 0.7]), np.array([True, False, False]), two,
+        np.zeros(2, bool), two, (0, 1, 2), Suggestion(0.25, 0.0, 1.0, ""),
+    )  # fmt: skip
+    return factors, tree, classes
 
 
-def measured(factors: Factors, classes: Classes, **changes: float) -> Findings:
-    settings = Settings.make({"measure.coherence": 0.1} | {f"measure.{k}": v for k, v in changes.items()})
-    return measure(factors, classes, CENTRE, 0.5, settings.measure)
+def measured(factors: Factors, tree: Tree, classes: Classes, **changes: float) -> Findings:
+    settings = Settings.make({f"measure.{k}": v for k, v in changes.items()})
+    return measure(factors, tree, classes, settings.measure)
 
 
 def findings(**changes: float) -> Findings:
@@ -106,9 +90,9 @@ def test_orientation_is_the_rotation_modulo_the_symmetry_and_nan_elsewhere() -> 
 
 
 def test_orientation_stays_below_the_period_in_single_precision() -> None:
-    factors, classes = scene()
+    factors, tree, classes = scene()
     classes.rotations[2] = np.nextafter(90, 0)
-    orientation = measured(factors, classes).orientation
+    orientation = measured(factors, tree, classes).orientation
     assert np.nanmax(orientation) < 90
 
 
@@ -120,42 +104,26 @@ def test_classes_are_put_into_numbers() -> None:
     assert glass.fraction == pytest.approx(155 / 192)
     assert crystal.share == pytest.approx((16 * 4 + 20 * 2) / (191 * 10 + 16 * 4 + 20 * 2), rel=1e-5)
     assert glass.share + crystal.share == pytest.approx(1)
-    assert glass.anisotropy < 0.2
-    assert crystal.anisotropy > 0.8
+    assert (glass.anisotropy, glass.coherence) == (0.1, 0.2)
+    assert (crystal.anisotropy, crystal.coherence) == (0.9, 0.8)
 
 
-def test_the_anisotropy_that_counts_as_crystalline_is_a_setting() -> None:
-    assert [c.crystalline for c in findings(anisotropy=0.0, coherence=0.0).classes] == [True, True]
-    assert [c.crystalline for c in findings(anisotropy=1.0).classes] == [False, False]
-    assert np.isnan(findings(anisotropy=1.0).orientation).all()
+def test_a_class_is_crystalline_when_one_of_its_components_was_not_set_apart() -> None:
+    factors, tree, classes = scene()
+    tree.apart[:] = [True, True, False]
+    assert [c.crystalline for c in measured(factors, tree, classes).classes] == [False, True]
+    tree.apart[:] = True
+    found = measured(factors, tree, classes)
+    assert [(c.crystalline, c.fold) for c in found.classes] == [(False, 1), (False, 1)]
+    assert np.isnan(found.orientation).all()
 
 
 def test_where_all_is_crystal_every_measured_position_belongs_to_one() -> None:
-    factors, classes = scene()
+    factors, tree, classes = scene()
     factors.maps[0, :, 8:] = 0
     factors.maps[0, 0, 8] = 3
     classes.located[0] = factors.maps[0]
-    found = measured(factors, classes, anisotropy=0.0, coherence=0.0)
+    tree.apart[:] = False
+    found = measured(factors, tree, classes)
     assert (found.position_labels[factors.maps.sum(axis=0) > 0] >= 0).all()
     assert (found.position_labels[factors.maps.sum(axis=0) == 0] == -1).all()
-
-
-def test_a_particle_is_coherent_and_noise_is_not() -> None:
-    y, x = np.mgrid[:40, :50]
-    particle = np.exp(-((y - 18) ** 2 + (x - 30) ** 2) / (2 * 4**2))
-    noise = np.random.default_rng(0).random((40, 50))
-    assert map_coherence(particle, 3) > 0.8
-    assert abs(map_coherence(noise, 3)) < 0.1
-    assert map_coherence(particle, 3) > map_coherence(particle + noise, 3) > map_coherence(noise, 3)
-    assert map_coherence(1e-6 * particle, 3) == pytest.approx(map_coherence(particle, 3))
-
-
-def test_an_even_map_has_no_coherence() -> None:
-    for image in (np.zeros((8, 9)), np.full((8, 9), 7.3), np.ones((1, 1))):
-        assert map_coherence(image, 2) == 0
-
-
-def test_a_class_of_incoherent_maps_is_not_crystalline() -> None:
-    factors, classes = scene()
-    factors.maps[1:] = np.random.default_rng(0).random((2, 12, 16))
-    assert [c.crystalline for c in measured(factors, classes, coherence=0.4).classes] == [False, False]

@@ -1,0 +1,117 @@
+"""Virtual detectors: the counts that fall, at each position, on a part of the detector that moves with the direct beam.
+
+The kernels use one thread: they answer a hand that moves, beside the compute thread whose parallel loops must stay alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from stem4d_panel.errors import DataError
+from stem4d_panel.prepare.frames import Frames, Look
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A disc or a ring, in detector pixels from the direct beam.
+
+    Attributes
+    ----------
+    ky, kx : float
+        Its centre.
+    inner, outer : float
+        Radii; a disc has an inner radius of 0.
+    """
+
+    ky: float
+    kx: float
+    inner: float
+    outer: float
+
+    def covers(self, ky: np.ndarray, kx: np.ndarray) -> np.ndarray:
+        """Which points, in detector pixels from the direct beam, lie on it."""
+        radius = np.hypot(ky - self.ky, kx - self.kx)
+        return np.asarray((radius >= self.inner) & (radius <= self.outer))
+
+    def __str__(self) -> str:
+        what = "disc" if self.inner == 0 else "ring"
+        size = f"radius {self.outer:.1f}" if self.inner == 0 else f"{self.inner:.1f} to {self.outer:.1f}"
+        return f"{what} at ky {self.ky:.1f}, kx {self.kx:.1f} px, {size} px"
+
+
+@njit(cache=True, nogil=True)
+def _sums(data, cy, cx, rows, first, last, good):  # type: ignore[no-untyped-def]
+    """Sums over runs of pixels (row, first to last, from the centre) around the centre of each position."""
+    ny, nx, nky, nkx = data.shape
+    out = np.zeros((ny, nx), np.float32)
+    for i in range(ny * nx):
+        y, x = i // nx, i % nx
+        total = 0.0
+        for r in range(len(rows)):
+            ky = cy[y, x] + rows[r]
+            if ky < 0 or ky >= nky:
+                continue
+            for kx in range(max(0, cx[y, x] + first[r]), min(nkx, cx[y, x] + last[r] + 1)):
+                if good[ky, kx]:
+                    total += data[y, x, ky, kx]
+        out[y, x] = total
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _weighted(matrix, columns, weights):  # type: ignore[no-untyped-def]
+    """Weighted sums of some columns of each row."""
+    out = np.zeros(matrix.shape[0], np.float32)
+    for i in range(matrix.shape[0]):
+        total = 0.0
+        for j in range(len(columns)):
+            total += matrix[i, columns[j]] * weights[j]
+        out[i] = total
+    return out
+
+
+def _runs(detector: Detector, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Runs of pixels that a detector covers: row, first and last column, from the direct beam's pixel."""
+    ky, kx = (np.arange(-n, n + 1) for n in shape)
+    on = np.pad(detector.covers(ky[:, None], kx[None]), ((0, 0), (1, 1)))
+    edges = np.diff(on.astype(np.int8), axis=1)
+    rows, first = np.nonzero(edges == 1)
+    last = np.nonzero(edges == -1)[1] - 1
+    return ky[rows], kx[first], kx[last]
+
+
+def virtual_image(detector: Detector, data: Any, look: Look, frames: Frames | None = None) -> np.ndarray:
+    """What a virtual detector sees at each position, shape (y, x), float32, in counts.
+
+    The detector follows the fitted direct beam in whole pixels; hot, dead and masked pixels are left out. Data that do not
+    lie in memory are taken from the prepared frames, which hold only what the mask keeps.
+
+    Parameters
+    ----------
+    detector : Detector
+    data : array-like, shape (y, x, ky, kx)
+        The scan's own.
+    look : Look
+    frames : Frames, optional
+        Needed where `data` is no array of NumPy.
+
+    Raises
+    ------
+    DataError
+        If neither the data nor the frames can be reached fast.
+    """
+    if isinstance(data, np.ndarray) and data.dtype.isnative:
+        cy, cx = (np.round(look.descan.fitted[i]).astype(np.int64) for i in (0, 1))
+        good = ~(look.masks.out | look.bad.mask(data.shape[2:]))
+        return np.asarray(_sums(data, cy, cx, *_runs(detector, data.shape[2:]), good))
+    if frames is None or not isinstance(frames.matrix, np.ndarray):
+        raise DataError("virtual detector: needs the scan or its prepared frames in memory")
+    ky, kx = ((np.arange(n) - c) * frames.bin for n, c in zip(frames.detector_shape, frames.centre, strict=True))
+    columns = np.flatnonzero(detector.covers(ky[:, None], kx[None])[frames.mask])
+    out = np.zeros(frames.scan_shape, np.float32)
+    out[frames.positions] = _weighted(frames.matrix, columns, frames.column_scale[columns]) * frames.row_scale
+    return out

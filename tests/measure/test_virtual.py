@@ -1,0 +1,44 @@
+"""Virtual detectors against sums made frame by frame."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stem4d_panel.analysis import Analysis
+from stem4d_panel.errors import DataError
+from stem4d_panel.measure.virtual import Detector, virtual_image
+from stem4d_panel.runtime.cache import Cache
+from stem4d_panel.scan.scan import Scan
+from stem4d_panel.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def analysis(small: Scan) -> Analysis:
+    return Analysis(small, Settings.make({"rank": 3}), cache=Cache())
+
+
+@pytest.mark.parametrize("detector", [Detector(4.2, -3.1, 0, 3.5), Detector(0, 0, 5, 9), Detector(12, 12, 0, 30)])
+def test_counts_on_the_detector_as_it_follows_the_beam(analysis: Analysis, small: Scan, detector: Detector) -> None:
+    look, data = analysis.look, np.asarray(small.data)
+    bad = look.bad.mask(data.shape[2:]) | look.masks.out
+    ky, kx = np.indices(data.shape[2:])
+    wanted = np.zeros(data.shape[:2])
+    for y, x in np.ndindex(*wanted.shape):
+        cy, cx = np.round(look.descan.fitted[:, y, x])
+        on = np.hypot(ky - cy - detector.ky, kx - cx - detector.kx)
+        wanted[y, x] = data[y, x][(on >= detector.inner) & (on <= detector.outer) & ~bad].sum()
+    np.testing.assert_allclose(virtual_image(detector, data, look), wanted, rtol=1e-6)
+
+
+def test_data_that_lie_elsewhere_are_taken_from_the_frames(analysis: Analysis, small: Scan) -> None:
+    detector = Detector(0, 0, 5, 9)
+    frames = analysis.frames
+    image = virtual_image(detector, object(), analysis.look, frames)
+    ky, kx = ((np.arange(n) - c) * frames.bin for n, c in zip(frames.detector_shape, frames.centre, strict=True))
+    wanted = frames.unfolded()[:, :, detector.covers(ky[:, None], kx[None]) & frames.mask].sum(axis=-1)
+    np.testing.assert_allclose(image, wanted, rtol=1e-4, atol=1e-3)
+    raw = virtual_image(detector, np.asarray(small.data), analysis.look)
+    assert np.corrcoef(image.ravel(), raw.ravel())[0, 1] > 0.9
+    with pytest.raises(DataError, match=r"^virtual detector: needs the scan or its prepared frames in memory$"):
+        virtual_image(detector, object(), analysis.look)
