@@ -12,76 +12,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stem4d_panel import prepare as prepare_stage
-from stem4d_panel.cluster import classes as classes_stage
-from stem4d_panel.cluster import tree as tree_stage
+from stem4d_panel.cluster.classes import ClassMaker
+from stem4d_panel.cluster.stability import branch_stability
 from stem4d_panel.errors import DataError, SettingError
 from stem4d_panel.factorize import factors as factors_stage
 from stem4d_panel.factorize.evidence import Evidence, evidence_steps
-from stem4d_panel.measure import findings as findings_stage
-from stem4d_panel.prepare import chain as prepare_chain
 from stem4d_panel.prepare.halves import halves_steps, is_thinnable
-from stem4d_panel.prepare.survey import survey_steps
 from stem4d_panel.runtime.cache import Cache, shared_cache
 from stem4d_panel.runtime.progress import Progress, Steps, finish
 from stem4d_panel.scan.calibration import Calibration, calibrate
 from stem4d_panel.scan.scan import Scan
-from stem4d_panel.settings import Settings
+from stem4d_panel.settings import DataSettings, Settings
+from stem4d_panel.stages import ORDER, STAGES, Given
 
 if TYPE_CHECKING:
     from stem4d_panel.cluster.classes import Classes
+    from stem4d_panel.cluster.positions import Positions
     from stem4d_panel.cluster.tree import Tree
     from stem4d_panel.factorize.factors import Compression, Factors
+    from stem4d_panel.measure.details import Details
     from stem4d_panel.measure.findings import Findings
     from stem4d_panel.prepare.frames import Frames, Look
     from stem4d_panel.prepare.survey import Survey
     from stem4d_panel.results.result import Result
-
-STAGES = ("survey", "look", "frames", "compression", "factors", "tree", "classes", "findings")
-
-# settings that each stage reads, beside those of the stages before it
-_USES: dict[str, tuple[str, ...]] = {
-    "survey": (),
-    "look": tuple(
-        f"prepare.{n}"
-        for n in (
-            "nonfinite",
-            "negative",
-            "hot_pixels",
-            "hot_ratio",
-            "centre",
-            "centre_ky",
-            "centre_kx",
-            "mask_inner",
-            "mask_outer",
-        )
-    ),
-    "frames": (
-        *(
-            f"calibration.{n}"
-            for n in ("scan_step", "detector_step", "detector_units", "voltage", "convergence", "probe_size")
-        ),
-        *(f"prepare.{n}" for n in ("bin", "smooth", "normalise", "noise")),
-    ),
-    "compression": ("factorize.seed",),
-    "factors": tuple(
-        f"factorize.{n}"
-        for n in ("rank", "solver", "start", "starts", "compress", "resolution", "holes", "max_iter", "polish", "tol")
-    ),
-    "tree": ("cluster.method", "cluster.centring"),
-    "classes": ("cluster.threshold",),
-    "findings": ("measure.anisotropy", "measure.coherence", "measure.level"),
-}
-_VERSIONS = {
-    "survey": prepare_chain.VERSION,
-    "look": prepare_chain.VERSION,
-    "frames": prepare_chain.VERSION,
-    "compression": factors_stage.VERSION,
-    "factors": factors_stage.VERSION,
-    "tree": tree_stage.VERSION,
-    "classes": tree_stage.VERSION,
-    "findings": findings_stage.VERSION,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +56,9 @@ class Analysis:
         Defaults to the defaults.
     cache : Cache, optional
         Defaults to the one of the process.
+    client : distributed.Client, optional
+        Of a Dask cluster whose workers make and hold the frames. They read the file under the same path, or the scan is
+        a Dask array; statistics and the direct beam are still measured here.
     **changes
         Changes to the settings by short name (``rank``, ``threshold``, ``seed``) or by full name with two underscores
         for the dot (``prepare__bin=2``).
@@ -113,31 +69,45 @@ class Analysis:
         Here and from every stage, in one line.
     """
 
-    def __init__(self, scan: Any, settings: Settings | None = None, cache: Cache | None = None, **changes: Any) -> None:
-        self.scan = as_scan(scan)
+    def __init__(
+        self,
+        scan: Any,
+        settings: Settings | None = None,
+        cache: Cache | None = None,
+        client: Any = None,
+        **changes: Any,
+    ) -> None:
         self.settings = (settings or Settings.make()).replace(_full_names(changes))
+        self.scan, self.client = as_scan(scan, self.settings.data), client
         self.cache = shared_cache if cache is None else cache
+        self._keys: dict[str, str] = {}
         self._held: dict[str, _Timed] = {}  # own values stay, however small the cache's budget is
 
     def replace(self, settings: Settings | Mapping[str, Any] | None = None, **changes: Any) -> Analysis:
         """The same scan with other settings; what does not depend on the change is shared."""
         base = settings if isinstance(settings, Settings) else self.settings.replace(settings or {})
-        new = Analysis(self.scan, base, self.cache, **changes)
-        keys = {new.key(stage) for stage in STAGES}
+        new = Analysis(self.scan, base, self.cache, self.client, **changes)
+        keys = {new.key(stage) for stage in ORDER}
         new._held = {key: value for key, value in self._held.items() if key in keys}
         return new
 
     def key(self, stage: str) -> str:
         """Identifies a stage's value: the data, the settings used so far and the versions of the code."""
-        stages = STAGES[: STAGES.index(stage) + 1]
-        used = [(name, _VERSIONS[name], [(n, self.settings.get(n)) for n in _USES[name]]) for name in stages]
+        if stage not in self._keys:
+            self._keys[stage] = self._digest(stage)
+        return self._keys[stage]
+
+    def _digest(self, stage: str) -> str:
+        stages = ORDER[: ORDER.index(stage) + 1]
+        used = [(n, STAGES[n].version, [(name, self.settings.get(name)) for name in STAGES[n].uses]) for n in stages]
         if "compression" in stages:  # one for all ranks of the slider
             used.append(("size", 0, [("rank", max(self.settings.factorize.rank, self.settings.factorize.rank_max))]))
-        return hashlib.sha256(repr((self.scan.fingerprint, used)).encode()).hexdigest()
+        where = self.client.id if self.client is not None else ""
+        return hashlib.sha256(repr((self.scan.fingerprint, used, where)).encode()).hexdigest()
 
     def _found(self, stage: str) -> _Timed | None:
         key = self.key(stage)
-        if "factorize.rank" in self.settings.explicit and STAGES.index(stage) >= STAGES.index("factors"):
+        if "factorize.rank" in self.settings.explicit and ORDER.index(stage) >= ORDER.index("factors"):
             # a default that was clamped is no answer to the same rank when it is stated
             factors = self._held.get(self.key("factors")) or self.cache.get(self.key("factors"))
             if factors is None or factors.value.rank != self.settings.factorize.rank:
@@ -156,23 +126,27 @@ class Analysis:
         found = self._found(stage)
         return None if found is None else found.value
 
-    def steps(self, stage: str = "findings") -> Steps[Any]:
+    def steps(self, stage: str = "details") -> Steps[Any]:
         """Compute a stage and what it needs, step by step; returns its value."""
         found = self._found(stage)
         if found is None:
             needs = {}
-            for name in _NEEDS[stage]:
+            for name in STAGES[stage].needs:
                 needs[name] = yield from self.steps(name)
             started = time.perf_counter()
-            value = yield from _MAKE[stage](self, **needs)
+            value = yield from STAGES[stage].make(self._given, **needs)
             key, found = self.key(stage), _Timed(value, time.perf_counter() - started)
             self._held[key] = found
             self.cache.put(key, found)
         return found.value
 
-    def run(self, stage: str = "findings", report: Callable[[Progress], None] | None = None) -> Any:
+    def run(self, stage: str = "details", report: Callable[[Progress], None] | None = None) -> Any:
         """Compute a stage, handing progress to `report`; returns its value."""
         return finish(self.steps(stage), report)
+
+    @property
+    def _given(self) -> Given:
+        return Given(self.scan, self.calibration, self.settings, self.client)
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -210,6 +184,11 @@ class Analysis:
         return self.run("tree")  # type: ignore[no-any-return]
 
     @cached_property
+    def branches(self) -> ClassMaker:
+        """The branches of the tree, integrated when they are cut."""
+        return self.run("branches")  # type: ignore[no-any-return]
+
+    @cached_property
     def classes(self) -> Classes:
         """Classes at the threshold."""
         return self.run("classes")  # type: ignore[no-any-return]
@@ -219,13 +198,19 @@ class Analysis:
         """What the classes say of the sample."""
         return self.run("findings")  # type: ignore[no-any-return]
 
+    @cached_property
+    def details(self) -> Details:
+        """What the pattern of each class says, and the sizes of its particles."""
+        return self.run("details")  # type: ignore[no-any-return]
+
     def evidence_steps(self, ranks: Sequence[int] | None = None) -> Steps[Evidence]:
         """What speaks for each rank, step by step; ``1..factorize.rank_max`` where no ranks are named.
 
         Raises
         ------
         DataError
-            If the scan holds no counts, or the settings take their square root: nothing can be held out.
+            If nothing can be held out: the scan holds no counts, the settings take their square root, or the frames are
+            larger than the memory they may take.
         """
         frames = yield from self.steps("frames")
         compression = yield from self.steps("compression")
@@ -239,6 +224,8 @@ class Analysis:
                 )
         if not is_thinnable(self.scan, frames):
             raise DataError(f"{self.scan.name}: no held-out evidence: it needs counts, prepared without a square root")
+        if not frames.in_memory:
+            raise DataError(f"{self.scan.name}: no held-out evidence: two halves of the scan do not fit the memory")
         base = self.replace(rank=1).key("factors")  # the same whatever the present rank
         key = hashlib.sha256(repr((base, factors_stage.EVIDENCE_VERSION, wanted)).encode()).hexdigest()
         found = self.cache.get(key)
@@ -260,6 +247,61 @@ class Analysis:
         """What speaks for each rank; see :meth:`evidence_steps`."""
         return finish(self.evidence_steps(ranks))
 
+    def stability_steps(self, seeds: int = 3) -> Steps[np.ndarray]:
+        """How well each branch is found again by factorisations with other seeds, shape (2 k - 1,); see `branch_stability`.
+
+        Parameters
+        ----------
+        seeds : int
+            Number of other factorisations, of seeds that follow the present one.
+        """
+        if seeds < 1:
+            raise SettingError(f"seeds: {seeds} is less than 1")
+        factors, tree = (yield from self.steps("factors")), (yield from self.steps("tree"))
+        key = hashlib.sha256(repr((self.key("tree"), "stability", seeds)).encode()).hexdigest()
+        found = self.cache.get(key)
+        if found is None:
+            others = []
+            for i in range(seeds):
+                yield Progress("stability", i, seeds, "seed")
+                other = self.replace(seed=(self.settings.factorize.seed + i + 1) % 2**32, rank=factors.rank)
+                others.append(((yield from other.steps("factors")), (yield from other.steps("tree"))))
+            found = branch_stability(factors, tree, others)
+            self.cache.put(key, found)
+        return found
+
+    def stability(self, seeds: int = 3) -> np.ndarray:
+        """How well each branch is found again; see :meth:`stability_steps`."""
+        return finish(self.stability_steps(seeds))
+
+    def positions_steps(self, measured: bool = False) -> Steps[Positions]:
+        """Every position clustered under rotation, rather than the components; see `cluster.positions`.
+
+        Parameters
+        ----------
+        measured : bool
+            Take the prepared frames themselves in place of the model's patterns, which the factors have freed of noise.
+        """
+        from stem4d_panel.cluster.positions import position_steps
+
+        frames, factors = (yield from self.steps("frames")), (yield from self.steps("factors"))
+        tree = yield from self.steps("tree")
+        return (
+            yield from position_steps(
+                factors.maps,
+                factors.patterns,
+                factors.mask,
+                frames.centre,
+                background=tuple(int(i) for i in np.flatnonzero(tree.apart)),
+                frames=frames.unfolded() if measured else None,
+                seed=self.settings.factorize.seed,
+            )
+        )
+
+    def positions(self, measured: bool = False) -> Positions:
+        """Every position clustered; see :meth:`positions_steps`."""
+        return finish(self.positions_steps(measured))
+
     def path_steps(self) -> Steps[int]:
         """Factors and tree of every rank of the slider's range into the cache, the nearest to the present rank first.
 
@@ -274,22 +316,23 @@ class Analysis:
         ranks = sorted(range(1, top + 1), key=lambda rank: (abs(rank - here), -rank))
         for done, rank in enumerate(ranks):
             yield Progress("path", done, len(ranks), "rank")
-            yield from self.replace(rank=rank).steps("tree")
+            yield from self.replace(rank=rank).steps("branches")
         return len(ranks)
 
     def preview_steps(self) -> Steps[dict[str, Any]]:
         """A first look at the present rank, from the compressed data alone: factors, tree, classes and findings by name."""
         frames, compression = (yield from self.steps("frames")), (yield from self.steps("compression"))
-        clamp = "factorize.rank" not in self.settings.explicit
-        factors = yield from factors_stage.preview_factors_steps(frames, self.settings.factorize, compression, clamp)
-        tree = yield from _make_tree(self, frames, factors)
-        classes = yield from _make_classes(self, frames, factors, tree)
-        findings = yield from _make_findings(self, frames, factors, classes)
+        factors = yield from factors_stage.preview_factors_steps(
+            frames, self.settings.factorize, compression, self._given.clamp
+        )
+        tree = yield from STAGES["tree"].make(self._given, frames=frames, factors=factors)
+        classes = yield from STAGES["classes"].make(self._given, branches=ClassMaker(factors, tree, frames.centre))
+        findings = yield from STAGES["findings"].make(self._given, factors=factors, tree=tree, classes=classes)
         return {"factors": factors, "tree": tree, "classes": classes, "findings": findings}
 
     def seconds(self) -> dict[str, float]:
         """Wall time of each stage when it was computed."""
-        found = {name: self._found(name) for name in STAGES}
+        found = {name: self._found(name) for name in ORDER}
         return {name: timed.seconds for name, timed in found.items() if timed is not None}
 
     def result(self) -> Result:
@@ -297,7 +340,7 @@ class Analysis:
         from stem4d_panel.results import provenance
         from stem4d_panel.results.result import Result
 
-        findings, frames, factors = self.run("findings"), self.run("frames"), self.run("factors")
+        details, frames, factors = self.run("details"), self.run("frames"), self.run("factors")
         return Result(
             name=self.scan.name,
             axes=frames.axes,
@@ -307,7 +350,8 @@ class Analysis:
             factors=factors,
             tree=self.run("tree"),
             classes=self.run("classes"),
-            findings=findings,
+            findings=self.run("findings"),
+            details=details,
             settings=self.settings,
             calibration=self.calibration.as_dict(),
             source=provenance.describe_source(self.scan),
@@ -330,8 +374,8 @@ class Analysis:
         return save_result(self.result(), path, overwrite=overwrite)
 
 
-def as_scan(data: Any) -> Scan:
-    """A Scan from a Scan, a path, an array or a HyperSpy signal.
+def as_scan(data: Any, settings: DataSettings | None = None) -> Scan:
+    """A Scan from a Scan, a path (opened with the settings), an array or a HyperSpy signal.
 
     Raises
     ------
@@ -343,70 +387,9 @@ def as_scan(data: Any) -> Scan:
     if isinstance(data, (str, Path)):
         from stem4d_panel.scan.readers import open_scan
 
-        return open_scan(data)
+        return open_scan(data, settings=settings)
     return Scan.from_array(data)
 
 
 def _full_names(changes: Mapping[str, Any]) -> dict[str, Any]:
     return {name.replace("__", "."): value for name, value in changes.items()}
-
-
-def _make_survey(analysis: Analysis) -> Steps[Survey]:
-    return (yield from survey_steps(analysis.scan))
-
-
-def _make_look(analysis: Analysis, survey: Survey) -> Steps[Look]:
-    return (yield from prepare_stage.look_steps(analysis.scan, survey, analysis.settings.prepare))
-
-
-def _make_frames(analysis: Analysis, look: Look) -> Steps[Frames]:
-    return (
-        yield from prepare_stage.prepare_steps(analysis.scan, look, analysis.calibration, analysis.settings.prepare)
-    )
-
-
-def _make_compression(analysis: Analysis, frames: Frames) -> Steps[Compression]:
-    settings = analysis.settings.factorize
-    rank, _ = factors_stage.choose_rank(frames, settings, "factorize.rank" not in analysis.settings.explicit)
-    return (yield from factors_stage.compression_steps(frames, settings, rank))
-
-
-def _make_factors(analysis: Analysis, frames: Frames, compression: Compression) -> Steps[Factors]:
-    clamp = "factorize.rank" not in analysis.settings.explicit
-    return (yield from factors_stage.factorise_steps(frames, analysis.settings.factorize, clamp, compression))
-
-
-def _make_tree(analysis: Analysis, frames: Frames, factors: Factors) -> Steps[Tree]:
-    return (yield from tree_stage.grow_steps(factors, frames.centre, analysis.settings.cluster))
-
-
-def _make_classes(analysis: Analysis, frames: Frames, factors: Factors, tree: Tree) -> Steps[Classes]:
-    yield Progress("cluster", 0, 1, "cut")
-    return classes_stage.classify(factors, tree, frames.centre, analysis.settings.cluster.threshold)
-
-
-def _make_findings(analysis: Analysis, frames: Frames, factors: Factors, classes: Classes) -> Steps[Findings]:
-    yield Progress("measure", 0, 1, "step")
-    return findings_stage.measure(factors, classes, frames.centre, frames.resolution, analysis.settings.measure)
-
-
-_NEEDS: dict[str, tuple[str, ...]] = {
-    "survey": (),
-    "look": ("survey",),
-    "frames": ("look",),
-    "compression": ("frames",),
-    "factors": ("frames", "compression"),
-    "tree": ("frames", "factors"),
-    "classes": ("frames", "factors", "tree"),
-    "findings": ("frames", "factors", "classes"),
-}
-_MAKE: dict[str, Callable[..., Steps[Any]]] = {
-    "survey": _make_survey,
-    "look": _make_look,
-    "frames": _make_frames,
-    "compression": _make_compression,
-    "factors": _make_factors,
-    "tree": _make_tree,
-    "classes": _make_classes,
-    "findings": _make_findings,
-}

@@ -22,7 +22,8 @@ from typer.main import get_command
 
 from stem4d_panel import __version__
 from stem4d_panel.errors import Cancelled, DataError, SettingError
-from stem4d_panel.settings import GROUPS, SHORT_NAMES, Settings, declaration, limits, parse_value, read_toml
+from stem4d_panel.parameters import limits
+from stem4d_panel.settings import GROUPS, SHORT_NAMES, Settings, declaration, parse_value, read_toml
 
 app = typer.Typer(
     add_completion=False,
@@ -124,15 +125,6 @@ def _limits(parameter: Any) -> str:
     return text[0].upper() + text[1:] + "."
 
 
-def _shape(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    parts = text.split(",")
-    if len(parts) != 2 or not all(p.strip().isdecimal() and int(p) > 0 for p in parts):
-        raise SettingError(f"--scan-shape: {text!r} is not allowed; it takes two whole numbers above 0, Y,X")
-    return int(parts[0]), int(parts[1])
-
-
 def _settings(config: str | None, assigned: Sequence[str], short: dict[str, str | None]) -> Settings:
     """Defaults, then the file, then ``--set`` in order, then the short options."""
     settings = Settings.make()
@@ -153,9 +145,33 @@ def _settings(config: str | None, assigned: Sequence[str], short: dict[str, str 
 
 
 Dataset = Annotated[str | None, typer.Option(help="Path of the scan inside a file that has several.")]
-ScanShape = Annotated[str | None, typer.Option(metavar="Y,X", help="Positions into which a stack of frames is folded.")]
+ScanShape = Annotated[str | None, typer.Option(metavar="Y,X", help=_help("scan_shape"))]
+Assigned = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="GROUP.NAME=VALUE", help="Any setting; wins over --config. Repeatable."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Memory that data may fill, such as 2GB; half of what is free when absent."),
+]
+CacheDir = Annotated[
+    str | None, typer.Option(metavar="FOLDER", help="Where frames go that are larger than the memory they may take.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+
+
+@contextlib.contextmanager
+def _within(max_memory: str | None, cache_dir: str | None = None) -> Iterator[None]:
+    """Hold the process to limits of memory."""
+    if max_memory is None and cache_dir is None:  # what is heavy need not be imported
+        yield
+        return
+    from stem4d_panel.runtime import memory
+
+    size = None if max_memory is None else memory.parse_bytes(max_memory, "--max-memory")
+    with memory.limits.held(size, cache_dir):
+        yield
 
 
 def _version(wanted: bool) -> None:
@@ -185,13 +201,16 @@ def serve(
         int | None, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; the first free one from 5006 when absent.")
     ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Open no browser.")] = False,
+    max_memory: MaxMemory = None,
+    cache_dir: CacheDir = None,
 ) -> None:
     """Open the dashboard in the browser."""
     if path is not None and not os.path.exists(path):
         raise DataError(f"{path}: no such file or folder")
     from stem4d_panel.app.serve import serve as serve_app
 
-    serve_app(None if path is None else Path(path), port, not no_browser)
+    with _within(max_memory, cache_dir):
+        serve_app(None if path is None else Path(path), port, not no_browser)
 
 
 @app.command()
@@ -206,46 +225,61 @@ def run(
     config: Annotated[
         str | None, typer.Option(metavar="FILE.toml", help="Settings, as 'stem4d settings' prints them.")
     ] = None,
-    assigned: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="GROUP.NAME=VALUE", help="Any setting; wins over --config. Repeatable."),
-    ] = None,
+    assigned: Assigned = None,
     dataset: Dataset = None,
     scan_shape: ScanShape = None,
+    max_memory: MaxMemory = None,
+    cache_dir: CacheDir = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Make the frames on a Dask cluster: tls://HOST:PORT, or local:N for N processes here.",
+        ),
+    ] = None,
+    plain_scheduler: Annotated[
+        bool, typer.Option("--plain-scheduler", help="Accept tcp:// to another machine, which is not encrypted.")
+    ] = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Analyse scans without a screen."""
-    settings = _settings(config, assigned or (), {"rank": rank, "threshold": threshold, "seed": seed})
-    shape = _shape(scan_shape)
+    short = {"rank": rank, "threshold": threshold, "seed": seed, "scan_shape": scan_shape}
+    settings = _settings(config, assigned or (), short)
     from stem4d_panel import cli_run
 
     worst = 0
-    for job in cli_run.plan(inputs, output):
-        try:
-            report = cli_run.run(job, settings, dataset, shape, overwrite)
-            text = json.dumps(_finite(report.as_dict())) if as_json else str(report)
-        except Cancelled:
-            raise
-        except Exception as error:  # the next input may be sound
-            worst = max(worst, _tell(error))
-            continue
-        print(text, flush=True)
+    with _within(max_memory, cache_dir), cli_run.workers(scheduler, plain_scheduler) as client:
+        for job in cli_run.plan(inputs, output):
+            try:
+                report = cli_run.run(job, settings, dataset, overwrite, client)
+                text = json.dumps(_finite(report.as_dict())) if as_json else str(report)
+            except Cancelled:
+                raise
+            except Exception as error:  # the next input may be sound
+                worst = max(worst, _tell(error))
+                continue
+            print(text, flush=True)
     raise typer.Exit(worst)
 
 
 @app.command()
 def info(
     path: Annotated[str, typer.Argument(metavar="INPUT", help="A scan.")],
+    assigned: Assigned = None,
     dataset: Dataset = None,
     scan_shape: ScanShape = None,
+    max_memory: MaxMemory = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what is in a file, from its headers."""
-    shape = _shape(scan_shape)
-    from stem4d_panel.scan import readers
+    """Tell what is in a file, from its headers, and whether its analysis fits the machine."""
+    settings = _settings(None, assigned or (), {"scan_shape": scan_shape})
+    from stem4d_panel.scan.about import info as about_file
+    from stem4d_panel.scan.probe import probe
 
-    about = readers.info(path, dataset, shape)
+    probe(Path(path))
+    with _within(max_memory):
+        about = about_file(path, dataset, settings=settings)
     print(json.dumps(_finite(about)) if as_json else "\n".join(map(_line_kept, _about(about))))
 
 
@@ -287,20 +321,27 @@ def _template() -> Iterator[str]:
 
 
 def _about(about: dict[str, Any]) -> Iterator[str]:
-    yield f"{about['name']}: {about['format']}, {about['bytes_on_disk'] / 1e6:.3g} MB"
+    from stem4d_panel.scan.memory import in_bytes
+
+    yield f"{about['name']}: {about['format']}, {in_bytes(about['bytes_on_disk'])}"
     for found in about["datasets"]:
-        yield f"  {found['path'] or 'data'}  {_by(found['shape'])}  {found['dtype']}"
+        parts = (found["path"] or "data", _by(found["shape"]), found["dtype"], found["stored"])
+        yield "  " + "  ".join(filter(None, parts))
+    if "scan_shapes" in about:
+        yield "  frames without a scan shape; data.scan_shape takes " + " or ".join(about["scan_shapes"])
     if "shape" not in about:
         return
     picked = f" {about['dataset']}" if about.get("dataset") and len(about["datasets"]) > 1 else ""
-    yield f"  scan{picked}: {_by(about['shape'])} {about['dtype']}, {about['bytes'] / 1e6:.3g} MB in memory"
+    yield f"  scan{picked}: {_by(about['shape'])} {about['dtype']}, {in_bytes(about['bytes'])} in memory"
     for axis in about["axes"]:
-        yield f"    {axis['name']:<2} {axis['size']} × {axis['scale']:.4g} {axis['units']}"
+        origin = f", {axis['origin']}" if axis["origin"] != "none" else ", uncalibrated"
+        yield f"    {axis['name']:<2} {axis['size']} × {axis['scale']:.4g} {axis['units']} from {axis['offset']:.4g}{origin}"
     units = {"voltage": "kV", "convergence": "mrad", "probe_size": "nm"}
     for name, value in about["instrument"].items():
         yield f"    {name} {value:.4g} {units.get(name, '')}".rstrip()
     for text in about["warnings"]:
         yield f"  warning: {text}"
+    yield f"  memory: {about['memory']['text']}"
 
 
 def _line_kept(text: str) -> str:

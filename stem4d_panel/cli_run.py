@@ -18,6 +18,7 @@ from stem4d_panel.results.result import Result
 from stem4d_panel.results.store import save_result
 from stem4d_panel.runtime.cache import Cache
 from stem4d_panel.runtime.progress import Progress
+from stem4d_panel.scan.probe import probe
 from stem4d_panel.scan.readers import open_scan
 from stem4d_panel.scan.scan import Scan
 from stem4d_panel.settings import Settings
@@ -27,7 +28,7 @@ _PARTS = {
     "prepare": ("survey", "look", "frames"),
     "factorize": ("compression", "factors"),
     "cluster": ("tree", "classes"),
-    "measure": ("findings",),
+    "measure": ("findings", "details"),
 }
 _SHOWN = 12  # members of a class named in the table
 _ROWS = 40  # classes in the table
@@ -82,7 +83,7 @@ class Report:
             f"  {classes.count} classes at threshold {classes.threshold:g}"
             + (" (suggested)" if classes.suggested else ""),
         ]
-        rows = [("class", "share", "area", "crystalline", "symmetry", "members: rotation in degrees")]
+        rows = [("class", "share", "area", "crystalline", "symmetry", "diameter", "members: rotation in degrees")]
         for found in self.result.findings.classes[:_ROWS]:
             turned = [f"{i}: {classes.rotations[i]:.0f}" if found.crystalline else str(i) for i in found.members]
             more = f" and {len(turned) - _SHOWN} more" if len(turned) > _SHOWN else ""
@@ -93,11 +94,12 @@ class Report:
                     f"{found.fraction:.1%}",
                     "yes" if found.crystalline else "no",
                     str(found.fold) if found.fold > 1 else "-",
+                    self.result.details.diameter(found.label) or "-",
                     ", ".join(turned[:_SHOWN]) + more,
                 )
             )
-        widths = [max(len(row[i]) for row in rows) for i in range(5)]
-        lines += ["  " + "  ".join([*(c.rjust(w) for c, w in zip(row, widths, strict=False)), row[5]]) for row in rows]
+        widths = [max(len(row[i]) for row in rows) for i in range(6)]
+        lines += ["  " + "  ".join([*(c.rjust(w) for c, w in zip(row, widths, strict=False)), row[6]]) for row in rows]
         if classes.count > _ROWS:
             lines.append(f"  and {classes.count - _ROWS} more classes")
         return "\n".join([*lines, *(f"  warning: {text}" for text in self.result.warnings)])
@@ -157,8 +159,8 @@ def run(
     job: Job,
     settings: Settings,
     dataset: str | None = None,
-    scan_shape: tuple[int, int] | None = None,
     overwrite: bool = False,
+    client: Any = None,
 ) -> Report:
     """Analyse one input and save the result, progress going to standard error.
 
@@ -168,10 +170,11 @@ def run(
         If the input, a setting for it, or the output is refused.
     """
     check_target(job.target, overwrite)
-    scan = open_scan(job.source, dataset, scan_shape)
+    probe(Path(job.source))
+    scan = open_scan(job.source, dataset, settings=settings.data)
     _check_rank(scan, settings)
     # without a budget: every stage is wanted until the result is saved, and the memory goes with the run
-    analysis = Analysis(scan, settings, Cache(budget=sys.maxsize))
+    analysis = Analysis(scan, settings, Cache(budget=sys.maxsize), client)
     with _progress(scan.name) as report:
         analysis.run(report=report)
         result = analysis.result()
@@ -182,6 +185,18 @@ def run(
     took = analysis.seconds()
     seconds = {part: sum(took.get(stage, 0.0) for stage in stages) for part, stages in _PARTS.items()}
     return Report(job, scan, result, {**seconds, "save": saved})
+
+
+@contextmanager
+def workers(address: str | None, plain: bool) -> Iterator[Any]:
+    """A client of the cluster that is asked for, or None; see `runtime.cluster.cluster`."""
+    if address is None:
+        yield None
+        return
+    from stem4d_panel.runtime.cluster import cluster
+
+    with cluster(address, plain) as client:
+        yield client
 
 
 def _check_rank(scan: Scan, settings: Settings) -> None:

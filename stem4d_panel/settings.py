@@ -9,81 +9,83 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import numbers
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import param
+from typing import Any
 
 from stem4d_panel.errors import SettingError
+from stem4d_panel.parameters import Choice, Group, Real, Shape, Text, Whole, limits
 
-SHORT_NAMES = {"rank": "factorize.rank", "threshold": "cluster.threshold", "seed": "factorize.seed"}
+_NUMBER = r"\d{1,5}(\.\d{1,6})?"
+_POLYGON = rf"{_NUMBER},{_NUMBER}( {_NUMBER},{_NUMBER}){{2,}}"
+_BEAM_STOP = rf"^(below {_NUMBER}|{_POLYGON}(; {_POLYGON})*)$"
 
-
-class _Declared:
-    """What every parameter here carries beside param's own slots: a unit, and whether it is folded away at first."""
-
-    def __init__(self, default: Any, *, unit: str = "", advanced: bool = False, **options: Any) -> None:
-        super().__init__(default=default, constant=True, **options)  # type: ignore[call-arg] # of the param class beside it
-        self.unit = unit
-        self.advanced = advanced
-
-    if TYPE_CHECKING:  # a group's attribute is the parameter's value
-
-        def __get__(self, group: Any, owner: Any = None) -> Any: ...
+SHORT_NAMES = {
+    "rank": "factorize.rank",
+    "threshold": "cluster.threshold",
+    "seed": "factorize.seed",
+    "scan_shape": "data.scan_shape",
+}
 
 
-class Real(_Declared, param.Number):
-    """A finite float; ``None`` only where declared so."""
+class DataSettings(Group):
+    """How a file is opened: what it does not say itself."""
 
-    __slots__ = ["advanced", "unit"]
-
-    def _validate_value(self, val: Any, allow_None: bool) -> None:
-        if val is not None and (isinstance(val, bool) or not isinstance(val, (int, float)) or not math.isfinite(val)):
-            raise ValueError("is not a finite number")
-        super()._validate_value(val, allow_None)
-
-
-class Whole(_Declared, param.Integer):
-    """An integer, booleans refused; ``None`` only where declared so."""
-
-    __slots__ = ["advanced", "unit"]
-
-    def _validate_value(self, val: Any, allow_None: bool) -> None:
-        if isinstance(val, bool):
-            raise ValueError("is not a whole number")
-        super()._validate_value(val, allow_None)
-
-
-class Choice(_Declared, param.Selector):
-    """One of a few words."""
-
-    __slots__ = ["advanced", "unit"]
-
-
-class Group(param.Parameterized):
-    """Base of the groups: equal by value, immutable after construction."""
-
-    @classmethod
-    def declared(cls) -> dict[str, Any]:
-        """The group's parameters by name, in the order of declaration."""
-        own = [name for name, value in vars(cls).items() if isinstance(value, param.Parameter) and name != "name"]
-        return {name: cls.param[name] for name in own}
-
-    def as_dict(self) -> dict[str, Any]:
-        """Values by name."""
-        return {name: getattr(self, name) for name in self.declared()}
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.as_dict() == other.as_dict()
-
-    def __hash__(self) -> int:
-        return hash((type(self), tuple(self.as_dict().values())))
+    scan_shape = Shape(
+        None,
+        allow_None=True,
+        doc="Positions y,x into which a stack of frames is folded; empty means as the file says.",
+    )
+    flyback = Whole(
+        0,
+        bounds=(0, 100_000),
+        doc="Frames at the end of each row, beside those of scan_shape, that were taken while the beam went back; they are left out.",
+    )
+    first_frame = Whole(
+        None,
+        allow_None=True,
+        bounds=(0, 2**40),
+        doc="Number of the frame in a stack with which the scan begins; what follows the last row is left out, too. Empty means that the scan takes all frames.",
+    )
+    detector_shape = Shape(None, allow_None=True, doc="Pixels ky,kx of a frame in a raw binary file.")
+    dtype = Choice(
+        "uint16",
+        objects=[
+            "uint8",
+            "int8",
+            "uint16",
+            "int16",
+            "uint32",
+            "int32",
+            "uint64",
+            "int64",
+            "float16",
+            "float32",
+            "float64",
+        ],
+        doc="Data type of a raw binary file.",
+    )
+    byte_order = Choice("little", objects=["little", "big"], advanced=True, doc="Byte order of a raw binary file.")
+    offset = Whole(
+        0,
+        bounds=(0, 2**50),
+        unit="bytes",
+        advanced=True,
+        doc="What stands before the first frame of a raw binary file.",
+    )
+    gap = Whole(
+        0, bounds=(0, 2**31), unit="bytes", advanced=True, doc="What stands behind each frame of a raw binary file."
+    )
+    linked = Choice(
+        "refuse",
+        objects=["refuse", "folder"],
+        advanced=True,
+        doc="Parts of an HDF5 file that lie in other files: refuse them, or read those in the folder of the file and below.",
+    )
 
 
 class CalibrationSettings(Group):
@@ -147,8 +149,8 @@ class PrepareSettings(Group):
     )
     centre = Choice(
         "quadratic",
-        objects=["quadratic", "plane", "constant", "off"],
-        doc="Surface fitted to the direct beam's position over the scan (descan); patterns are brought to one centre along it. 'off' moves nothing.",
+        objects=["quadratic", "plane", "constant", "smooth", "off"],
+        doc="Surface fitted to the direct beam's position over the scan (descan); patterns are brought to one centre along it. 'smooth' follows offsets of rows and slow changes beyond a quadratic surface; 'off' moves nothing.",
     )
     centre_ky = Real(
         None,
@@ -165,6 +167,41 @@ class PrepareSettings(Group):
         unit="px",
         advanced=True,
         doc="Column of the direct beam; empty means found in the data.",
+    )
+    align = Choice(
+        "even",
+        objects=["even", "bilinear", "cubic", "integer", "fourier"],
+        advanced=True,
+        doc="How a frame is read between its pixels: by a quadratic spline, which blurs and keeps noise alike wherever it reads; bilinear; cubic; the nearest pixel; or by phase ramps, which ring about the direct beam.",
+    )
+    ellipse = Choice(
+        "auto",
+        objects=["auto", "given", "off"],
+        doc="Elliptical distortion: corrected as measured on the glass ring when it is clear, as given by ellipse_ratio and ellipse_angle, or only measured.",
+    )
+    ellipse_ratio = Real(
+        1.0, bounds=(1.0, 2.0), advanced=True, doc="Long axis over short axis of what should be a ring (ellipse=given)."
+    )
+    ellipse_angle = Real(
+        0.0,
+        bounds=(-180.0, 180.0),
+        unit="°",
+        advanced=True,
+        doc="Direction of the long axis, from +kx towards +ky (ellipse=given).",
+    )
+    beam_stop = Text(
+        None,
+        allow_None=True,
+        regex=_BEAM_STOP,
+        example="below 0.3",
+        advanced=True,
+        doc="Detector pixels left out: 'below 0.3' for the shadows whose mean lies below that part of the bright side of their ring, or the corners ky,kx of polygons in pixels, as in '40,30 90,30 90,36; 0,0 5,0 5,9'.",
+    )
+    saturated = Choice(
+        "keep",
+        objects=["keep", "mask"],
+        advanced=True,
+        doc="Pixels that reach the top of their data type, or a clip level below it: kept with a warning, or left out.",
     )
     mask_inner = Real(
         None,
@@ -193,6 +230,19 @@ class PrepareSettings(Group):
         bounds=(0.0, 20.0),
         unit="px",
         doc="Gaussian smoothing over the scan (standard deviation); empty means 0.8 of the probe's, or 1 px where the probe is unknown.",
+    )
+    background = Choice(
+        "off",
+        objects=["off", "radial"],
+        advanced=True,
+        doc="Subtract from each pattern, radius by radius, the percentile of its ring; never below zero. What is left is no longer counts and not additive.",
+    )
+    background_percentile = Real(
+        25.0,
+        bounds=(0.0, 100.0),
+        unit="%",
+        advanced=True,
+        doc="Percentile over the azimuth that background=radial takes off.",
     )
     normalise = Choice("off", objects=["off", "position"], doc="Divide each pattern by its counts inside the mask.")
     noise = Choice(
@@ -244,7 +294,7 @@ class FactorizeSettings(Group):
         300, bounds=(1, 100_000), doc="Most iterations on the full data without constraints or compression."
     )
     polish = Whole(
-        5,
+        1,
         bounds=(1, 1000),
         advanced=True,
         doc="Iterations on the full data after the compressed ones, under constraints.",
@@ -261,15 +311,15 @@ class FactorizeSettings(Group):
 class ClusterSettings(Group):
     """From components to classes."""
 
+    similarity = Choice(
+        "bimodal",
+        objects=["bimodal", "patterns", "maps"],
+        doc="What is compared: parts on one place are joined as they lie and crystals under rotation; patterns alone; maps alone, under a shift.",
+    )
     method = Choice(
         "reintegrate",
-        objects=["reintegrate", "average", "complete", "single"],
-        doc="Agglomeration: correlate again after each merge with the pair rotated onto each other and integrated, or a fixed linkage of the first distances.",
-    )
-    centring = Choice(
-        "ring",
-        objects=["ring", "none"],
-        doc="Remove the mean of every radius before correlating (compares the anisotropic part), or correlate as they are.",
+        objects=["reintegrate", "average", "complete", "single", "ward"],
+        doc="Agglomeration under rotation: correlate again after each merge with the pair rotated onto each other and integrated, or a fixed linkage of the first distances.",
     )
     threshold = Real(
         None,
@@ -277,29 +327,78 @@ class ClusterSettings(Group):
         bounds=(0.0, 2.0),
         doc="Pseudo-distance (1 - correlation) at which the tree is cut; empty means the suggested one.",
     )
+    centring = Choice(
+        "equal",
+        objects=["equal", "ring", "none"],
+        doc="Before correlating: remove the mean of every radius and bring the rings to equal strength, so that places count above intensities; remove the means only; or nothing.",
+    )
+    noise = Choice(
+        "corrected",
+        objects=["corrected", "none"],
+        advanced=True,
+        doc="Divide a correlation by what counting noise leaves of it between equal patterns, so that distances mean the same at any dose.",
+    )
+    place = Real(
+        0.41,
+        bounds=(0.0, 1.0),
+        advanced=True,
+        doc="Correlation of two maps from which they lie on one place (bimodal).",
+    )
+    glass = Real(
+        0.5,
+        bounds=(0.0, 1.0),
+        advanced=True,
+        doc="Components are set apart as glass when less than this part of their pattern's norm is left after the mean of every radius is removed, noise taken off; 0 sets nothing apart.",
+    )
+    coherence = Real(
+        0.5,
+        bounds=(-1.0, 1.0),
+        advanced=True,
+        doc="Components that hold up to .75 there are set apart, too, when their map correlates with itself at three times the resolution by less than this: crystals are larger than the probe, speckle is not.",
+    )
+    friedel = Choice(
+        "off",
+        objects=["off", "fold"],
+        advanced=True,
+        doc="Fold patterns with themselves turned by 180 degrees before they are compared: robust for thin crystals, blind to polarity.",
+    )
+    mirror = Choice(
+        "off",
+        objects=["off", "allowed"],
+        advanced=True,
+        doc="Let patterns match mirrored as well; which do is reported.",
+    )
+    integrate = Choice(
+        "sum",
+        objects=["sum", "mean", "energy"],
+        advanced=True,
+        doc="Weight of a component when branches are integrated: its intensity, one, or the energy of its map.",
+    )
+    overlap = Real(
+        0.25,
+        bounds=(0.01, 1.0),
+        advanced=True,
+        doc="Part of the field two maps must share when one is shifted onto the other.",
+    )
 
 
 class MeasureSettings(Group):
     """From classes to findings."""
 
-    anisotropy = Real(
-        0.5,
-        bounds=(0.0, 1.0),
-        doc="A class counts as crystalline when this part of its pattern's norm is left after the mean of every radius is removed.",
-    )
-    coherence = Real(
-        0.5,
-        bounds=(-1.0, 1.0),
-        doc="... and its strongest map correlates with itself at three times the resolution by this much: crystals are larger than the probe, speckle of a glass is not.",
-    )
     level = Real(
         0.5,
         bounds=(0.0, 1.0),
         doc="A position belongs to a crystalline class where its located map reaches this part of its maximum.",
     )
+    shape = Choice(
+        "sphere",
+        objects=["sphere", "disc", "gaussian", "sphere-squared"],
+        doc="Shape that is blurred by the probe and fitted to each particle's map; a Gaussian's diameter is its full width at half maximum; a sphere squared is for intensities that go as the square of the thickness.",
+    )
 
 
 GROUPS: dict[str, type[Group]] = {
+    "data": DataSettings,
     "calibration": CalibrationSettings,
     "prepare": PrepareSettings,
     "factorize": FactorizeSettings,
@@ -332,16 +431,6 @@ def declaration(name: str) -> Any:
     return GROUPS[group].declared()[short]
 
 
-def limits(parameter: Any) -> str:
-    """In words, what a parameter accepts."""
-    if isinstance(parameter, Choice):
-        return "one of " + ", ".join(map(str, parameter.objects))
-    kind = "a whole number" if isinstance(parameter, Whole) else "a number"
-    low, high = parameter.bounds or (None, None)
-    text = f"{kind} from {low:.10g} to {high:.10g}" if low is not None and high is not None else kind
-    return f"{text}{' ' + parameter.unit if parameter.unit else ''}{', or empty' if parameter.allow_None else ''}"
-
-
 @dataclass(frozen=True)
 class Settings:
     """A checked, immutable set of all parameters.
@@ -355,6 +444,7 @@ class Settings:
         From every way of making one, if a name is unknown or a value outside its limits.
     """
 
+    data: DataSettings
     calibration: CalibrationSettings
     prepare: PrepareSettings
     factorize: FactorizeSettings
@@ -415,6 +505,8 @@ def _plain(parameter: Any, value: Any) -> Any:
         return float(value) + 0.0  # -0.0 becomes 0.0
     if isinstance(parameter, Whole) and isinstance(value, numbers.Integral):
         return int(value)
+    if isinstance(parameter, Shape) and isinstance(value, (tuple, list)):
+        return ",".join(str(int(n)) if isinstance(n, numbers.Integral) else str(n) for n in value)
     return value
 
 
@@ -431,6 +523,10 @@ def parse_value(name: str, text: str) -> Any:
         return text
     if parameter.allow_None and text.strip().lower() in ("", "none"):
         return None
+    if isinstance(parameter, Text):
+        return text.strip()
+    if isinstance(parameter, Shape):
+        return "".join(text.split())
     try:
         return int(text) if isinstance(parameter, Whole) else float(text)
     except ValueError as error:

@@ -19,6 +19,11 @@ class Boot:
         self._waiting: list[Callable[[], None]] = []
         self.error: BaseException | None = None
 
+    @property
+    def done(self) -> bool:
+        """Whether all is there."""
+        return self._done.is_set()
+
     def start(self) -> None:
         """Begin, if that has not happened yet."""
         with self._lock:

@@ -10,12 +10,11 @@ import panel as pn
 import panel_material_ui as pmui
 
 from stem4d_panel.app.fields import Field
+from stem4d_panel.app.picker import Picker
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.shell import STEPS
 from stem4d_panel.app.text import Html, safe_text
-from stem4d_panel.cluster.thresholds import SUGGESTED, SUGGESTED_REASON
 
-SAMPLE = "simulated sample"
 THEME = {
     "palette": {"primary": {"main": "#31688e"}},
     "typography": {"fontSize": 12, "htmlFontSize": 16, "fontFamily": "Roboto, system-ui, sans-serif"},
@@ -29,24 +28,6 @@ THEME = {
     },
 }
 _COLOURS = {"up to date": "success", "running": "info", "stale": "warning", "failed": "error", "waiting": "default"}
-_ENDINGS = (
-    ".hspy",
-    ".h5",
-    ".hdf5",
-    ".emd",
-    ".nxs",
-    ".blo",
-    ".mib",
-    ".dm3",
-    ".dm4",
-    ".mrc",
-    ".npy",
-    ".tvips",
-    ".ser",
-    ".zspy",
-    ".xml",
-    ".hdr",
-)
 _SLIDER = {"size": "small", "sizing_mode": "stretch_width", "margin": (4, 14)}
 
 
@@ -54,8 +35,9 @@ class Controls:
     """Widgets of all steps, bound to a session."""
 
     def __init__(self, session: Session, folder: Path | None, save: Callable[[], Any]) -> None:
-        self.session, self.folder = session, folder
+        self.session, self.picker = session, Picker(session, folder)
         self.fields: dict[str, Field] = {}
+        self._hints: dict[str, str] = {}
         self.chips = {
             s: pmui.Chip(label="waiting", size="small", margin=0, css_classes=[f"step-{s.lower()}"]) for s in STEPS
         }
@@ -84,14 +66,17 @@ class Controls:
 
     def _field(self, name: str, **options: Any) -> Any:
         self.fields[name] = Field(self.session, name, **options)
+        if name in self._hints:
+            self.fields[name].hint(self._hints[name])
         return self.fields[name].widget
 
     def _pair(self, *names: str) -> Any:
         return pn.Row(*[self._field(n) for n in names], sizing_mode="stretch_width", margin=0)
 
-    def _folded(self, label: str, *parts: Any) -> Any:
-        inner = pn.Column(*parts, sizing_mode="stretch_width", margin=0)
-        return pmui.Accordion(
+    def _folded(self, label: str, *rows: str | tuple[str, ...]) -> Any:
+        """Settings that most never touch; their widgets are made when they are unfolded, so that a page begins sooner."""
+        inner = pn.Column(sizing_mode="stretch_width", margin=0)
+        fold = pmui.Accordion(
             (label, inner),
             active=[],
             title_variant="caption",
@@ -102,27 +87,39 @@ class Controls:
             margin=(0, 2),
         )
 
+        def unfold(_: Any) -> None:
+            if fold.active and not inner:
+                inner[:] = [self._field(row) if isinstance(row, str) else self._pair(*row) for row in rows]
+
+        fold.param.watch(unfold, "active")
+        return fold
+
+    def _hint(self, name: str, text: str) -> None:
+        """What an empty field stands for, now or when it is unfolded."""
+        self._hints[name] = text
+        if name in self.fields:
+            self.fields[name].hint(text)
+
     # ---- the four steps ----------------------------------------------------------------------------------------------
 
     def _data(self) -> list[Any]:
         self.info = Html("", sizing_mode="stretch_width", margin=(4, 14))
-        self.file = pmui.Select(
-            label="Open", options=self._files(), size="small", sizing_mode="stretch_width", margin=(8, 8)
-        )
-        self.dataset = pmui.Select(
-            label="Dataset", options=[], visible=False, size="small", sizing_mode="stretch_width", margin=(8, 8)
-        )
-        self.file.visible = self.folder is not None
-        self.file.param.watch(self._file_chosen, "value")
-        self.dataset.param.watch(self._dataset_chosen, "value")
         calibration = self._folded(
             "Calibration",
-            self._field("calibration.scan_step"),
-            self._pair("calibration.detector_step", "calibration.detector_units"),
-            self._pair("calibration.voltage", "calibration.convergence"),
-            self._field("calibration.probe_size"),
+            "calibration.scan_step",
+            ("calibration.detector_step", "calibration.detector_units"),
+            ("calibration.voltage", "calibration.convergence"),
+            "calibration.probe_size",
         )
-        return [self.file, self.dataset, self.info, calibration]
+        opening = self._folded(
+            "What the file does not say",
+            ("data.scan_shape", "data.flyback"),
+            ("data.first_frame", "data.detector_shape"),
+            ("data.dtype", "data.byte_order"),
+            ("data.offset", "data.gap"),
+            "data.linked",
+        )
+        return [self.picker.layout, self.info, opening, calibration]
 
     def _prepare(self) -> list[Any]:
         self.radii = pmui.RangeSlider(
@@ -136,9 +133,14 @@ class Controls:
         self.prepared = Html("", sizing_mode="stretch_width", margin=(0, 14))
         more = self._folded(
             "More",
-            self._pair("prepare.centre_ky", "prepare.centre_kx"),
-            self._pair("prepare.hot_ratio", "prepare.normalise"),
-            self._pair("prepare.nonfinite", "prepare.negative"),
+            ("prepare.centre_ky", "prepare.centre_kx"),
+            ("prepare.align", "prepare.ellipse"),
+            ("prepare.ellipse_ratio", "prepare.ellipse_angle"),
+            ("prepare.hot_ratio", "prepare.saturated"),
+            "prepare.beam_stop",
+            ("prepare.background", "prepare.background_percentile"),
+            "prepare.normalise",
+            ("prepare.nonfinite", "prepare.negative"),
         )
         return [
             pn.Row(self.radii, self.auto, sizing_mode="stretch_width", margin=0),
@@ -156,10 +158,10 @@ class Controls:
         self.fitted = Html("", sizing_mode="stretch_width", margin=(0, 14))
         more = self._folded(
             "More",
-            self._pair("factorize.solver", "factorize.compress"),
-            self._pair("factorize.start", "factorize.starts"),
-            self._pair("factorize.seed", "factorize.tol"),
-            self._pair("factorize.max_iter", "factorize.polish"),
+            ("factorize.solver", "factorize.compress"),
+            ("factorize.start", "factorize.starts"),
+            ("factorize.seed", "factorize.tol"),
+            ("factorize.max_iter", "factorize.polish"),
         )
         self.evidence = Html("", sizing_mode="stretch_width", margin=(0, 14), css_classes=["evidence"])
         limits = self._pair("factorize.resolution", "factorize.holes")
@@ -176,73 +178,23 @@ class Controls:
             disabled=True,
         )
         threshold = self._field("cluster.threshold", css_classes=["threshold"])
-        self.fields["cluster.threshold"].hint(f"{SUGGESTED:g}")
-        why = Html(
-            f'<span title="{safe_text(SUGGESTED_REASON)}" style="font-size:11px;opacity:.7">empty: the suggested {SUGGESTED:g}, which has separated the simulated scans</span>',
-            sizing_mode="stretch_width",
-            margin=(0, 14),
-        )
+        self.suggested = Html("", sizing_mode="stretch_width", margin=(0, 14))
         return [
             threshold,
-            why,
-            self._pair("cluster.method", "cluster.centring"),
-            self._folded("More", self._pair("measure.anisotropy", "measure.coherence"), self._field("measure.level")),
+            self.suggested,
+            self._pair("cluster.similarity", "cluster.method"),
+            self._folded(
+                "More",
+                ("cluster.centring", "cluster.noise"),
+                ("cluster.place", "cluster.glass"),
+                ("cluster.coherence", "cluster.overlap"),
+                ("cluster.friedel", "cluster.mirror"),
+                ("cluster.integrate", "measure.level"),
+            ),
             self.save,
         ]
 
     # ---- what the user does ------------------------------------------------------------------------------------------
-
-    def _files(self) -> dict[str, str]:
-        if self.folder is None:
-            return {SAMPLE: ""}
-        root = self.folder.resolve()
-        found = sorted(
-            p
-            for p in root.iterdir()
-            if p.suffix.lower() in _ENDINGS and p.is_file() and p.resolve().is_relative_to(root)
-        )
-        return {SAMPLE: "", **{p.name: p.name for p in found}}
-
-    def _file_chosen(self, event: Any) -> None:
-        if self._quiet:
-            return
-        self.dataset.visible = False
-        if event.new not in self.file.options.values():
-            self.session.say("error", f"{safe_text(event.new)}: not in the served folder")
-            return
-        self.open_file(event.new)
-
-    def open_file(self, name: str, dataset: str | None = None) -> None:
-        """Open the sample (an empty name) or a file of the served folder; asks for a dataset where there are several."""
-        if not name or self.folder is None:
-            self.session.open(None)
-            return
-        root = self.folder.resolve()
-        path = (root / name).resolve()
-        if not path.is_relative_to(root):
-            self.session.say("error", f"{name}: lies outside the served folder")
-            return
-        if dataset is None:
-            from stem4d_panel.errors import Stem4dError
-            from stem4d_panel.scan.readers import candidates
-
-            try:
-                several = candidates(path)
-            except Stem4dError:
-                several = []
-            if len(several) > 1:
-                self._quiet = True
-                self.dataset.param.update(
-                    options={f"{c.path} {c.shape}": c.path for c in several}, value=None, visible=True
-                )
-                self._quiet = False
-                self.session.say("info", f"{path.name}: holds {len(several)} four-dimensional datasets; choose one")
-                return
-        self.session.open(path, dataset)
-
-    def _dataset_chosen(self, event: Any) -> None:
-        if not self._quiet and event.new:
-            self.open_file(self.file.value, event.new)
 
     def _radii_moved(self, *events: Any) -> None:
         if self._quiet:
@@ -296,6 +248,7 @@ class Controls:
             self._show_data(shown)
             self._show_prepared(shown)
             self._show_fit(shown)
+            self._show_tree(shown)
         finally:
             self._quiet = False
 
@@ -323,13 +276,11 @@ class Controls:
                     ("convergence", calibration.convergence),
                     ("probe_size", calibration.probe_size),
                 ):
-                    self.fields[f"calibration.{name}"].hint(
-                        "" if field.value is None else f"{field.value:.3g} ({field.origin})"
+                    self._hint(
+                        f"calibration.{name}", "" if field.value is None else f"{field.value:.3g} ({field.origin})"
                     )
-                self.fields["calibration.scan_step"].hint("" if step.unit == "px" else f"{step.value:.4g}")
-                self.fields["calibration.detector_step"].hint(
-                    "" if pixel.unit == "px" else f"{pixel.value:.4g} {pixel.unit}"
-                )
+                self._hint("calibration.scan_step", "" if step.unit == "px" else f"{step.value:.4g}")
+                self._hint("calibration.detector_step", "" if pixel.unit == "px" else f"{pixel.value:.4g} {pixel.unit}")
         if "px" in (x.units, kx.units):
             spaces = [n for n, u in (("scan", x.units), ("detector", kx.units)) if u == "px"]
             parts.append(
@@ -346,22 +297,37 @@ class Controls:
         descan = look.descan
         span = [float(descan.fitted[i].max() - descan.fitted[i].min()) for i in (0, 1)]
         lines = [
-            f"centre ky {descan.centre[0]:.2f}, kx {descan.centre[1]:.2f} px · descan {span[0]:.1f} × {span[1]:.1f} px, fit ± {descan.residual:.2f}",
-            f"{len(look.bad.hot)} hot, {len(look.bad.dead)} dead pixels",
+            f"centre ky {descan.centre[0]:.2f}, kx {descan.centre[1]:.2f} px · descan {span[0]:.1f} × {span[1]:.1f} px, fit ± {descan.residual:.2f} (noise {descan.expected_residual:.2f})",
+            f"{len(look.bad.hot)} hot, {len(look.bad.dead)} dead pixels"
+            + "".join(f", {count} {reason}" for reason, count in look.masks.counts.items()),
         ]
+        if look.ellipse is not None:
+            lines.append(
+                f"glass ring {look.ellipse.radius:.1f} px, axis ratio {look.ellipse.ratio:.3f} ± {look.ellipse.error:.3f}"
+            )
         if shown.frames is not None:
             frames = shown.frames
-            self.fields["prepare.bin"].hint(str(frames.bin))
-            self.fields["prepare.smooth"].hint(f"{frames.smooth:.2f}")
+            self._hint("prepare.bin", str(frames.bin))
+            self._hint("prepare.smooth", f"{frames.smooth:.2f}")
             lines.append(f"{frames.matrix.shape[0]:,} positions × {frames.matrix.shape[1]:,} pixels kept")
             lines += [f"⚠ {safe_text(w)}" for w in frames.warnings]
         for name, value in (("prepare.centre_ky", descan.centre[0]), ("prepare.centre_kx", descan.centre[1])):
-            self.fields[name].hint(f"{value:.2f}")
+            self._hint(name, f"{value:.2f}")
         self.prepared.object = '<div style="font-size:11px;line-height:1.5;opacity:.8">' + "<br>".join(lines) + "</div>"
 
     def _show_evidence(self, evidence: Any) -> None:
         text = "" if evidence is None else f"Evidence: {safe_text(evidence.reason)}."
         self.evidence.object = f'<div style="font-size:11px;line-height:1.5;opacity:.8">{text}</div>'
+
+    def _show_tree(self, shown: Any) -> None:
+        if shown.tree is None:
+            return
+        found = shown.tree.suggestion
+        self._hint("cluster.threshold", f"{found.threshold:.2f}")
+        self.suggested.object = (
+            '<div style="font-size:11px;line-height:1.5;opacity:.8">'
+            f"Suggested {found.threshold:.2f}: {safe_text(found.reason)}.</div>"
+        )
 
     def _show_fit(self, shown: Any) -> None:
         factors = shown.factors

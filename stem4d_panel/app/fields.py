@@ -8,7 +8,8 @@ import panel_material_ui as pmui
 
 from stem4d_panel.app.session import Session
 from stem4d_panel.errors import SettingError
-from stem4d_panel.settings import Choice, declaration, parse_value
+from stem4d_panel.parameters import Choice, Text
+from stem4d_panel.settings import declaration, parse_value
 
 
 def title(name: str) -> str:
@@ -20,6 +21,13 @@ def title(name: str) -> str:
 
 def _text(value: Any) -> str:
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _empty(parameter: Any) -> str:
+    """What an empty field stands for."""
+    if isinstance(parameter, Text):
+        return f"none; such as {parameter.example}"
+    return "auto" if parameter.allow_None else ""
 
 
 class Field:
@@ -36,7 +44,7 @@ class Field:
         if isinstance(self._parameter, Choice):
             self.widget = pmui.Select(options=list(self._parameter.objects), **common)
         else:
-            self.widget = pmui.TextInput(placeholder="auto" if self._parameter.allow_None else "", **common)
+            self.widget = pmui.TextInput(placeholder=_empty(self._parameter), **common)
         self.sync()
         self.widget.param.watch(self._changed, "value")
         session.param.watch(lambda _: self.sync(), "settings", onlychanged=False)

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import holoviews as hv
 import holoviews.plotting.bokeh
 import numpy as np
-from bokeh.models import ScaleBar
+import panel as pn
+import xarray as xr
+from bokeh.models import ColumnDataSource, ScaleBar
 from bokeh.models.annotations.dimensional import Metric
-from holoviews.operation.datashader import rasterize, regrid
-from holoviews.streams import Pipe
+from datashader import Canvas
+from holoviews.streams import Pipe, RangeXY
+from panel.io.document import hold
 
 from stem4d_panel.scan.scan import Axis
 
 hv.Store.set_current_backend("bokeh")
+# pictures of the screen's size need no WebGL, which is slow in software and has few contexts in a page
+hv.Store.renderers["bokeh"].webgl = False
 
+Box = tuple[float, float, float, float]
 _DECADES = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0]
 
 
@@ -44,84 +53,256 @@ def _dimension(unit: str) -> Metric:
     return Metric(base_unit=base, include=shown, ticks=_DECADES)
 
 
-def named(name: str, unit: str = "", *more: Callable[[Any, Any], None]) -> list[Callable[[Any, Any], None]]:
-    """Hooks that name a figure, trim its toolbar and give it a scale bar once."""
+class Frame:
+    """Name, size and extents of a figure, which stays one figure whatever is shown in it.
 
-    def dress(plot: Any, element: Any) -> None:
+    A model that is replaced while the browser still builds the page is lost there (Bokeh listens to a layout's children
+    only once they are built), so nothing is ever replaced: :meth:`fit` writes what has changed into the figures.
+
+    Parameters
+    ----------
+    name : str
+        By which tests find the figure.
+    size : (int, int)
+        Width and height of the frame in screen pixels.
+    more : callables
+        Hooks of HoloViews to run after its own.
+    """
+
+    def __init__(self, name: str, size: tuple[int, int], *more: Callable[[Any, Any], None]) -> None:
+        self.name, self.size, self.box, self.unit = name, size, (0.0, 0.0, 1.0, 1.0), ""
+        self.hooks: list[Callable[[Any, Any], None]] = [self.fit, *more]
+        self.zooms: list[RangeXY] = []
+        self._plots: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def resize(self, box: Box, size: tuple[int, int], unit: str = "") -> None:
+        """Other extents, drawn in another size."""
+        if (box, size, unit) != (self.box, self.size, self.unit):
+            self.box, self.size, self.unit = box, size, unit
+            for stream in self.zooms:  # what was looked at closely is gone
+                stream.update(x_range=None, y_range=None)
+            for plot in self._plots:
+                with held(plot):
+                    self.fit(plot, None)
+
+    def options(self, **changes: Any) -> dict[str, Any]:
+        """Plot options."""
+        left, bottom, right, top = self.box
+        return {
+            "frame_width": self.size[0], "frame_height": self.size[1], "xlim": (left, right), "ylim": (bottom, top),
+            "xaxis": None, "yaxis": None, "toolbar": "above", "active_tools": [], "show_legend": False,
+            "default_tools": ["pan", "wheel_zoom", "box_zoom", "reset", "save"], "hooks": self.hooks, **changes,
+        }  # fmt: skip
+
+    def pane(self, layer: Any, **changes: Any) -> pn.pane.HoloViews:
+        """The figure of a layer; `changes` are other plot options."""
+        return pn.pane.HoloViews(layer.opts(**self.options(**changes)), linked_axes=False, margin=0)
+
+    def fit(self, plot: Any, element: Any) -> None:
+        """Give a figure its name, size, extents and scale bar, where they have changed."""
         figure = plot.state
-        if figure.name == name:
+        self._plots.add(plot)
+        if figure.name != self.name:
+            figure.update(name=self.name, toolbar_inner=False, min_border=2, outline_line_color=None)
+            figure.toolbar.update(logo=None, autohide=True, active_drag=None)  # a drag draws
+        if (figure.frame_width, figure.frame_height) != self.size:
+            figure.update(frame_width=self.size[0], frame_height=self.size[1])
+        left, bottom, right, top = self.box
+        for axis, start, end in ((figure.x_range, left, right), (figure.y_range, bottom, top)):
+            if (axis.reset_start, axis.reset_end) != (start, end):
+                axis.update(start=start, end=end, reset_start=start, reset_end=end)
+        bar = next((m for m in figure.center if isinstance(m, ScaleBar)), None)
+        if bar is not None and bar.unit != self.unit:
+            bar.update(unit=self.unit, dimensional=_dimension(self.unit))
+        elif bar is None and self.unit:
+            figure.add_layout(_scale_bar(figure.x_range, self.unit))
+
+
+def _scale_bar(x_range: Any, unit: str) -> ScaleBar:
+    return ScaleBar(
+        range=x_range,
+        unit=unit,
+        dimensional=_dimension(unit),
+        location="bottom_left",
+        orientation="horizontal",
+        bar_length=0.25,
+        background_fill_alpha=0.6,
+        background_fill_color="black",
+        border_line_color=None,
+        label_text_color="white",
+        bar_line_color="white",
+        label_text_font_size="11px",
+        padding=5,
+        margin=6,
+    )
+
+
+Paint = Callable[..., np.ndarray]
+
+
+@contextmanager
+def held(plot: Any) -> Iterator[None]:
+    """Changes to a figure of HoloViews go to the browser together."""
+    if plot.document is None:
+        yield
+    else:
+        with hold(plot.document, comm=plot.comm):
+            yield
+
+
+class Picture:
+    """One layer of a figure: arrays brought to the screen's resolution by datashader, then painted.
+
+    HoloViews draws the first picture and those after a zoom. Others go straight into the data that it has given to Bokeh:
+    an update of HoloViews walks over all models of the page, which a hand that moves has no time for.
+
+    What has no more pixels than the screen goes out as it is; of a larger map only the part that is looked at, in the
+    screen's pixels, so that zooming shows every position.
+
+    Parameters
+    ----------
+    frame : Frame
+    dims : (str, str)
+        Names of the figure's own coordinates.
+    """
+
+    def __init__(self, frame: Frame, dims: tuple[str, str]) -> None:
+        self._frame, self._dims = frame, dims
+        self._pipe = Pipe(data=None)
+        self._window = RangeXY()
+        self.layer = hv.DynamicMap(self._draw, streams=[self._pipe, self._window])
+        self._window.source = self.layer
+        frame.zooms.append(self._window)
+        frame.hooks.append(lambda plot, element: self._plots.add(plot))
+        self._plots: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def show(self, box: Box, paint: Paint, *arrays: np.ndarray) -> None:
+        """Draw what `paint` makes of arrays (y, x) or (n, y, x), all with the extents `box`: RGBA (y, x, 4), uint8.
+
+        What is on the screen already is not sent again.
+        """
+        content = (box, paint, arrays)
+        if _same(self._pipe.data, content):
             return
-        figure.name = name
-        figure.toolbar.logo = None
-        figure.toolbar.autohide = True
-        figure.toolbar_inner = True
-        figure.min_border = 2
-        figure.outline_line_color = None
-        if unit:
-            bar = ScaleBar(
-                range=figure.x_range,
-                unit=unit,
-                dimensional=_dimension(unit),
-                location="bottom_left",
-                orientation="horizontal",
-                bar_length=0.25,
-                background_fill_alpha=0.6,
-                background_fill_color="black",
-                border_line_color=None,
-                label_text_color="white",
-                bar_line_color="white",
-                label_text_font_size="11px",
-                padding=5,
-                margin=6,
-            )
-            figure.add_layout(bar)
+        if any(plot.comm is not None for plot in self._plots):  # a notebook's page takes pictures from HoloViews alone
+            self._pipe.send(content)
+            return
+        self._pipe.update(data=content)  # for the next zoom
+        if self._plots:
+            image, (left, bottom, right, top) = self._painted(content, self._window.x_range, self._window.y_range)
+            packed = np.ascontiguousarray(image[::-1]).view(np.uint32)[..., 0]
+            data = {"image": [packed], "x": [left], "y": [bottom], "dw": [right - left], "dh": [top - bottom]}
+        for plot in self._plots:
+            with held(plot):
+                plot.handles["source"].data = data
 
-    return [dress, *more]
+    def _painted(self, content: Any, x_range: Any, y_range: Any) -> tuple[np.ndarray, Box]:
+        """The picture for a window, and its extents."""
+        box, paint, arrays = content
+        h, w = arrays[0].shape[-2:]
+        width, height = self._frame.size
+        if h > 2 * height or w > 2 * width:
+            box, arrays = _reduced(arrays, box, _cut(box, x_range, y_range), (width, height))
+        return paint(*arrays), box
+
+    def _draw(self, data: Any, x_range: Any, y_range: Any) -> hv.RGB:
+        blank = np.zeros((2, 2, 4), np.uint8)
+        image, box = (blank, self._frame.box) if data is None else self._painted(data, x_range, y_range)
+        return hv.RGB(image, kdims=list(self._dims), vdims=list("RGBA"), bounds=box)
 
 
-def picture_options(name: str, y: Axis, x: Axis, width: int, *hooks: Callable[[Any, Any], None]) -> dict[str, Any]:
-    """Plot options of an image figure."""
-    w, h = frame_size(y, x, width)
-    return {
-        "frame_width": w,
-        "frame_height": h,
-        "xaxis": None,
-        "yaxis": None,
-        "toolbar": "above",
-        "default_tools": ["pan", "wheel_zoom", "box_zoom", "reset", "save"],
-        "active_tools": [],
-        "show_legend": False,
-        "hooks": named(name, x.units, *hooks),
-        "framewise": True,
+def layers(image: np.ndarray) -> np.ndarray:
+    """A picture (y, x, 4) as an array that `paint_layers` paints."""
+    return np.ascontiguousarray(np.moveaxis(image, -1, 0))
+
+
+def paint_layers(image: np.ndarray) -> np.ndarray:
+    """What is a picture already."""
+    return np.moveaxis(image, 0, -1).astype(np.uint8)
+
+
+class Glyphs:
+    """Lines or text over a picture, drawn by Bokeh itself, so that they can follow a hand.
+
+    Parameters
+    ----------
+    add : callable
+        Adds the glyphs of a data source to a figure.
+    columns : str
+        Names of the columns.
+    """
+
+    def __init__(self, add: Callable[[Any, ColumnDataSource], Any], *columns: str) -> None:
+        self._add = add
+        self.data: dict[str, Any] = {name: [] for name in columns}
+        self._sources: weakref.WeakKeyDictionary[Any, ColumnDataSource] = weakref.WeakKeyDictionary()
+
+    def hook(self, plot: Any, element: Any) -> None:
+        """Add them to a figure of HoloViews, once."""
+        if plot not in self._sources:
+            self._sources[plot] = ColumnDataSource(self.data)
+            self._add(plot.state, self._sources[plot])
+
+    def show(self, **data: Any) -> None:
+        """Draw other ones, everywhere."""
+        self.data = data
+        for plot, source in self._sources.items():
+            with held(plot):
+                source.data = data
+
+
+def lines(colour: str, width: float) -> Glyphs:
+    """Paths in one colour; show their coordinates as lists `xs` and `ys`."""
+    return Glyphs(
+        lambda figure, source: figure.multi_line("xs", "ys", source=source, line_color=colour, line_width=width),
+        "xs",
+        "ys",
+    )
+
+
+def coordinates(paths: list[np.ndarray]) -> dict[str, list[list[float]]]:
+    """Paths (n, 2) as the columns of `lines`."""
+    return {"xs": [p[:, 0].tolist() for p in paths], "ys": [p[:, 1].tolist() for p in paths]}
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two contents of a picture look the same."""
+    if isinstance(a, partial) and isinstance(b, partial):
+        return _same((a.func, a.args, tuple(a.keywords.items())), (b.func, b.args, tuple(b.keywords.items())))
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return a is b or (
+            isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and np.array_equal(a, b, equal_nan=True)
+        )
+    return bool(a == b)
+
+
+def _cut(box: Box, x_range: Any, y_range: Any) -> Box:
+    """The part of a box that a window shows; all of it where it shows none."""
+    left, bottom, right, top = box
+    x0, x1 = (left, right) if x_range is None else (max(left, x_range[0]), min(right, x_range[1]))
+    y0, y1 = (bottom, top) if y_range is None else (max(bottom, y_range[0]), min(top, y_range[1]))
+    return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else box
+
+
+def _reduced(
+    arrays: tuple[np.ndarray, ...], box: Box, window: Box, size: tuple[int, int]
+) -> tuple[Box, tuple[np.ndarray, ...]]:
+    """Means of arrays (row 0 on top) over the screen's pixels in a window, and the window."""
+    (left, bottom, right, top), (x0, y0, x1, y1) = box, window
+    h, w = arrays[0].shape[-2:]
+    coords = {
+        "y": bottom + (np.arange(h) + 0.5) * (top - bottom) / h,
+        "x": left + (np.arange(w) + 0.5) * (right - left) / w,
     }
-
-
-Box = tuple[float, float, float, float]
-
-
-def image_map(pipe: Pipe, start: Box, dims: tuple[str, str]) -> Any:
-    """A rasterised image that follows a pipe of (array, limits, colour map, extents); `start` are its first extents."""
-
-    def draw(data: Any) -> hv.Image:
-        array, clim, cmap, box = data or (np.zeros((2, 2), np.float32), (0, 1), "inferno", start)
-        return hv.Image(array, kdims=list(dims), vdims="counts", bounds=box).opts(clim=clim, cmap=cmap)
-
-    def recolour(image: Any, data: Any) -> Any:
-        _, clim, cmap, _ = data or (None, (0, 1), "inferno", None)
-        return image.opts(clim=clim, cmap=cmap)
-
-    raster = rasterize(hv.DynamicMap(draw, streams=[pipe]), expand=False)
-    return raster.apply(recolour, streams=[pipe])
-
-
-def overlay_map(pipe: Pipe, box: Box, dims: tuple[str, str]) -> Any:
-    """An RGBA overlay, resampled to the screen, that follows a pipe of arrays (y, x, 4) uint8."""
-
-    def draw(data: Any) -> hv.RGB:
-        array = np.zeros((2, 2, 4), np.uint8) if data is None else data
-        return hv.RGB(array, kdims=list(dims), vdims=list("RGBA"), bounds=box)
-
-    return regrid(hv.DynamicMap(draw, streams=[pipe]), expand=False)
+    canvas = Canvas(size[0], size[1], (x0, x1), (y0, y1))
+    out = []
+    for array in arrays:
+        dims = ("layer", "y", "x")[-array.ndim :]
+        data = xr.DataArray(array[..., ::-1, :], dims=dims, coords=coords)
+        out.append(canvas.raster(data, layer=None, interpolate="nearest").values[..., ::-1, :])
+    return window, tuple(out)
 
 
 def contours(masks: np.ndarray, y: Axis, x: Axis) -> list[np.ndarray]:

@@ -2,60 +2,99 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import holoviews as hv
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
-from holoviews.streams import Pipe, Tap
 
 from stem4d_panel.app import palette
-from stem4d_panel.app.figures import named
+from stem4d_panel.app.figures import Frame, Glyphs, Picture, layers, paint_layers
+from stem4d_panel.app.gesture import Gesture
 from stem4d_panel.app.session import Session, Shown
 
-TILE = 88  # pixels of a thumbnail
-EDGE = 5  # of its frame
-GAP = 10
-LABEL = 18  # of the line above a pair
-DIMS = ["gallery_x", "gallery_y"]
+EDGE = 4  # pixels of the frame around a thumbnail
+GAP = 6
+LABEL = 16  # of the line above a pair
+DIMS = ("gallery_x", "gallery_y")
 
 
-def _thumbnail(image: np.ndarray) -> np.ndarray:
+@dataclass(frozen=True)
+class Grid:
+    """Places of the pairs in the mosaic, in pixels of the screen."""
+
+    columns: int
+    rows: int
+    tile: int
+
+    @classmethod
+    def of(cls, rank: int, width: int) -> Grid:
+        """For so many components, in rows of at most ten."""
+        columns = max(1, min(rank, 10 if rank > 7 else 7))
+        return cls(columns, -(-rank // columns), min(88, width // max(columns, 7) - 2 * EDGE - GAP))
+
+    @property
+    def pair(self) -> tuple[int, int]:
+        """Height and width of a pair with what parts it from the next."""
+        return LABEL + 2 * self.tile + 3 * EDGE + GAP, self.tile + 2 * EDGE + GAP
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the mosaic."""
+        return self.rows * self.pair[0], self.columns * self.pair[1]
+
+    def corner(self, place: int) -> tuple[int, int]:
+        """Top and left of the frame of a pair."""
+        row, column = divmod(place, self.columns)
+        return row * self.pair[0] + LABEL, column * self.pair[1]
+
+    def at(self, x: float, y: float) -> int | None:
+        """The pair at a point, None between and beyond them."""
+        column, row = int(x // self.pair[1]), int(y // self.pair[0])
+        return row * self.columns + column if 0 <= column < self.columns and 0 <= row < self.rows else None
+
+
+def _thumbnail(image: np.ndarray, size: int) -> np.ndarray:
     """Image (h, w, 3) centred in a black square tile by nearest pixels, aspect kept."""
     h, w = image.shape[:2]
-    scale = TILE / max(h, w)
+    scale = size / max(h, w)
     rows = (np.arange(max(1, round(h * scale))) / scale).astype(int).clip(0, h - 1)
     columns = (np.arange(max(1, round(w * scale))) / scale).astype(int).clip(0, w - 1)
-    tile = np.zeros((TILE, TILE, 3), np.uint8)
-    top, left = (TILE - len(rows)) // 2, (TILE - len(columns)) // 2
+    tile = np.zeros((size, size, 3), np.uint8)
+    top, left = (size - len(rows)) // 2, (size - len(columns)) // 2
     tile[top : top + len(rows), left : left + len(columns)] = image[np.ix_(rows, columns)]
     return tile
 
 
-def mosaic(shown: Shown, columns: int, chosen: int | None) -> tuple[np.ndarray, list[tuple[float, float, str]]]:
-    """The picture (RGBA, uint8) and its labels (x, y, text), components in tree order."""
-    order = shown.tree.leaf_order
-    colours = palette.class_colours(shown.findings)
-    pair_h, pair_w = LABEL + 2 * TILE + 3 * EDGE + GAP, TILE + 2 * EDGE + GAP
-    rows = -(-len(order) // columns)
-    out = np.zeros((rows * pair_h, columns * pair_w, 4), np.uint8)
-    totals = shown.factors.totals / max(float(shown.factors.totals.sum()), 1e-30)
-    labels = []
+def mosaic(factors: Any, order: Sequence[int], grid: Grid) -> np.ndarray:
+    """Thumbnails of maps over patterns, components in the order given, as RGBA, uint8, transparent between them."""
+    out = np.zeros((*grid.size, 4), np.uint8)
     for place, k in enumerate(order):
-        y, x = place // columns * pair_h, place % columns * pair_w
-        frame = out[y + LABEL : y + pair_h - GAP, x : x + pair_w - GAP]
-        frame[..., :3] = palette.rgb(colours[int(shown.classes.labels[k])]) * 255
-        frame[..., 3] = 255
-        grow = EDGE - 2 if k == chosen else 0  # a chosen pair has a wider gap of white inside its frame
-        if grow:
-            frame[EDGE - grow : -EDGE + grow, EDGE - grow : -EDGE + grow, :3] = 255
-        pattern = palette.scaled(shown.factors.patterns[k], "root")
-        for turn, image in enumerate((shown.factors.maps[k], pattern)):
-            top = EDGE + turn * (TILE + EDGE)
-            frame[top : top + TILE, EDGE : EDGE + TILE, :3] = _thumbnail(palette.coloured(image, "inferno"))
-        labels.append((x + (pair_w - GAP) / 2, -(y + LABEL / 2), f"{k} · {100 * totals[k]:.1f} %"))
-    return out, labels
+        top, left = grid.corner(place)
+        pattern = palette.scaled(factors.patterns[k], "root")
+        for turn, image in enumerate((factors.maps[k], pattern)):
+            y = top + EDGE + turn * (grid.tile + EDGE)
+            tile = out[y : y + grid.tile, left + EDGE : left + EDGE + grid.tile]
+            tile[..., :3] = _thumbnail(palette.coloured(image, "inferno"), grid.tile)
+            tile[..., 3] = 255
+    return out
+
+
+def _add_frames(figure: Any, source: Any) -> None:
+    """Frames in the colours of the classes, the chosen one's wider."""
+    figure.quad(
+        left="left", right="right", top="top", bottom="bottom", line_color="colour", line_width="width", fill_alpha=0,
+        source=source,
+    )  # fmt: skip
+
+
+def _add_labels(figure: Any, source: Any) -> None:
+    figure.text(
+        "x", "y", text="text", source=source, text_font_size="8pt", text_color="#808080", text_align="center",
+        text_baseline="middle",
+    )  # fmt: skip
 
 
 class GalleryView:
@@ -66,68 +105,68 @@ class GalleryView:
         heading = pmui.Typography(
             "Components · map over pattern, in tree order", variant="subtitle2", margin=(6, 8, 0, 8)
         )
-        self.pane = pn.pane.HoloViews(None, linked_axes=False, margin=0, width=width + 30, height=320)
-        self._pipe = Pipe(data=None)
-        self._tap: Tap | None = None
-        self._shape: tuple[int, int] | None = None
-        session.param.watch(lambda _: self.refresh(), ["shown", "component"])
+        self._frames = Glyphs(_add_frames, "left", "right", "top", "bottom", "colour", "width")
+        self._labels = Glyphs(_add_labels, "x", "y", "text")
+        self._grid = Grid(1, 1, 1)
+        self._drawn: tuple[Any, Any] = (None, None)  # factors and tree of the mosaic
+        hooks = (self._frames.hook, self._labels.hook, Gesture(self._tapped).hook)
+        self._frame = Frame("gallery", (width, 320), *hooks)
+        self._picture = Picture(self._frame, DIMS)
+        self.pane = self._frame.pane(self._picture.layer, default_tools=["wheel_zoom", "pan", "reset", "save"])
+        session.param.watch(lambda _: self.refresh(), ["shown", "component", "label"])
         self.layout = pn.Column(heading, self.pane, margin=0, width=width + 34)
-
-    def _columns(self, rank: int) -> int:
-        return max(1, min(rank, 10 if rank > 7 else 7))
-
-    def _picture(self, data: Any) -> hv.RGB:
-        image = data[0] if data else np.zeros((2, 2, 4), np.uint8)
-        h, w = image.shape[:2]
-        return hv.RGB(image, kdims=DIMS, vdims=list("RGBA"), bounds=(0, -h, w, 0))
-
-    def _labels(self, data: Any) -> hv.Labels:
-        return hv.Labels(data[1] if data else [], DIMS, "text").opts(text_font_size="8pt", text_color="#808080")
 
     def refresh(self) -> None:
         """Draw the components that the session shows."""
         shown = self.session.shown
         if shown.factors is None or shown.findings is None:
             return
-        data = mosaic(shown, self._columns(shown.factors.rank), self.session.component)
-        self._pipe.send(data)
-        shape = data[0].shape[:2]
-        if shape != self._shape:
-            self._shape = shape
-            self._build(*shape)
+        order = list(shown.tree.order)
+        if self._drawn != (shown.factors, shown.tree):
+            self._drawn = (shown.factors, shown.tree)
+            self._grid = Grid.of(len(order), self.width)
+            h, w = self._grid.size
+            self._frame.resize((0, -h, w, 0), (w, h))
+            picture = mosaic(shown.factors, order, self._grid)
+            self._picture.show(self._frame.box, paint_layers, layers(picture))
+            self._label(shown.factors, order)
+        self._colour(shown, order)
 
-    def _build(self, height: int, width: int) -> None:
-        picture = hv.DynamicMap(self._picture, streams=[self._pipe])
-        labels = hv.DynamicMap(self._labels, streams=[self._pipe])
-        scale = min(1.0, self.width / width)
-        w, h = round(width * scale), round(height * scale)
-        if self._tap is not None:
-            self._tap.clear()
-        self._tap = Tap(source=picture, x=None, y=None)
-        self._tap.add_subscriber(self._tapped)
-        self.pane.param.update(width=self.width + 30, height=h + 16)
-        self.pane.object = (picture * labels).opts(
-            hv.opts.Overlay(
-                frame_width=w, frame_height=h, xaxis=None, yaxis=None, toolbar="above", framewise=True, show_legend=False,
-                default_tools=["wheel_zoom", "pan", "reset", "save"], active_tools=[], hooks=named("gallery"),
-            )
-        )  # fmt: skip
+    def _label(self, factors: Any, order: list[int]) -> None:
+        """Number and part of the intensity above each pair."""
+        share = 100 * factors.totals / max(float(factors.totals.sum()), 1e-30)
+        corners = [self._grid.corner(place) for place in range(len(order))]
+        self._labels.show(
+            x=[left + self._grid.tile / 2 + EDGE for _, left in corners],
+            y=[-(top - LABEL / 2) for top, _ in corners],
+            text=[f"{k} · {share[k]:.1f} %" for k in order],
+        )
 
-    def _tapped(self, x: float | None, y: float | None) -> None:
-        shown = self.session.shown
-        if x is None or y is None or shown.tree is None:
-            return
-        columns = self._columns(shown.factors.rank)
-        column = int(x // (TILE + 2 * EDGE + GAP))
-        row = int(-y // (LABEL + 2 * TILE + 3 * EDGE + GAP))
-        place = row * columns + column
-        if 0 <= column < columns and 0 <= place < shown.factors.rank:
-            k = shown.tree.leaf_order[place]
+    def _colour(self, shown: Shown, order: list[int]) -> None:
+        """Frames in the colours of the classes."""
+        colours = palette.class_colours(shown.findings)
+        corners = [self._grid.corner(place) for place in range(len(order))]
+        wide, high = self._grid.tile + EDGE, 2 * self._grid.tile + 2 * EDGE
+        chosen = [self._is_chosen(shown, k) for k in order]
+        self._frames.show(
+            left=[left + EDGE / 2 for _, left in corners],
+            right=[left + EDGE / 2 + wide for _, left in corners],
+            top=[-(top + EDGE / 2) for top, _ in corners],
+            bottom=[-(top + EDGE / 2 + high) for top, _ in corners],
+            colour=[colours[int(shown.classes.labels[k])] for k in order],
+            width=[2 * EDGE if c else EDGE - 1 for c in chosen],
+        )
+
+    def _is_chosen(self, shown: Shown, k: int) -> bool:
+        session = self.session
+        return k == session.component or (session.label is not None and shown.classes.labels[k] == session.label)
+
+    def _tapped(self, x: float, y: float) -> None:
+        tree, place = self.session.shown.tree, self._grid.at(x, -y)
+        if tree is not None and place is not None and place < tree.size:
+            k = tree.order[place]
             self.session.choose_component(None if k == self.session.component else k)
 
     def close(self) -> None:
         """Let go of the figure."""
-        if self._tap is not None:
-            self._tap.clear()
-            self._tap.source = None
         self.pane.object = None

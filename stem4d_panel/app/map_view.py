@@ -1,21 +1,23 @@
-"""Real space: class colours over the virtual image, a component's map, orientations; a chosen position; the known truth."""
+"""Real space: class colours over the virtual image, a component's map, orientations; a chosen position or region."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-import holoviews as hv
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
-from holoviews.streams import Pipe, Tap
 
 from stem4d_panel.app import palette
-from stem4d_panel.app.figures import Box, bounds, contours, image_map, overlay_map, picture_options, to_index
+from stem4d_panel.app.figures import Frame, Paint, Picture, bounds, contours, coordinates, frame_size, lines, to_index
+from stem4d_panel.app.gesture import Drag, Gesture
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.text import caption, say
+from stem4d_panel.errors import Stem4dError
+from stem4d_panel.measure.products import memberships
 
-MODES = ["classes", "component", "orientation", "virtual image"]
+MODES = ["classes", "class share", "component", "orientation", "virtual image", "virtual detector"]
 DIMS = ("map_x", "map_y")
 
 
@@ -27,53 +29,52 @@ class MapView:
         self.mode = pmui.Select(label="Maps", options=MODES, value="classes", size="small", width=170, margin=(4, 6))
         self.truth = pmui.Switch(label="Truth", value=False, visible=False, margin=(8, 6), size="small")
         self.caption = caption("", width=width)
-        self.pane = pn.pane.HoloViews(None, linked_axes=False, margin=0, width=width + 24, height=width + 16)
-        self._image, self._overlay, self._outline, self._point = (Pipe(data=None) for _ in range(4))
-        self._box: Box | None = None
-        self._tap: Tap | None = None
+        self._outlines, self._chosen = lines("white", 1.2), lines("white", 2)
+        hooks = (Gesture(self._tapped, self._dragged).hook, self._outlines.hook, self._chosen.hook)
+        self._frame = Frame("maps", (width, width), *hooks)
+        self._picture = Picture(self._frame, DIMS)
+        self._classes: tuple[Any, np.ndarray] | None = None  # strengths of the classes that were drawn last
+        self.pane = self._frame.pane(self._picture.layer)
         self.mode.param.watch(lambda _: self.refresh(), "value")
-        self.truth.param.watch(lambda _: self.refresh(), "value")
+        self.truth.param.watch(lambda _: self._mark(), "value")
         session.param.watch(lambda _: self.refresh(), "shown")
-        session.param.watch(self._component_chosen, "component")
-        session.param.watch(lambda _: self._mark(), "point")
+        session.param.watch(self._component_chosen, ["component", "label"])
+        session.param.watch(lambda _: self._pointed(), ["point", "region"])
+        session.param.watch(lambda _: self._detector_moved(), "detector")
         self.layout = pn.Column(
             pn.Row(self.mode, self.truth, margin=0, height=58), self.pane, self.caption, width=width + 34, margin=0
         )
 
-    def _component_chosen(self, event: Any) -> None:
+    def _component_chosen(self, *events: Any) -> None:
         before = self.mode.value
-        if event.new is not None:
+        if self.session.component is not None:
             self.mode.value = "component"
+        elif self.session.label is not None:
+            self.mode.value = "class share"
         elif before == "component":
             self.mode.value = "classes"
         if self.mode.value == before:
             self.refresh()
 
-    def _build(self) -> None:
-        y, x = self.session.shown.axes[:2]
-        self._box = bounds(y, x)
-        base = image_map(self._image, self._box, DIMS)
-        colours = overlay_map(self._overlay, self._box, DIMS)
-        outline = hv.DynamicMap(
-            lambda data: hv.Path(data or [], list(DIMS)).opts(color="white", line_width=1.2, alpha=0.9),
-            streams=[self._outline],
-        )
-        point = hv.DynamicMap(
-            lambda data: hv.Points([data] if data else [], list(DIMS)).opts(
-                marker="cross", size=14, color="white", line_width=2, line_color="white"
-            ),
-            streams=[self._point],
-        )
-        if self._tap is not None:
-            self._tap.clear()
-        self._tap = Tap(source=base, x=None, y=None)
-        self._tap.add_subscriber(self._tapped)
-        self.pane.object = (base * colours * outline * point).opts(**picture_options("maps", y, x, self.width))
-
-    def _tapped(self, x: float | None, y: float | None) -> None:
-        if x is not None and y is not None:
+    def _tapped(self, x: float, y: float) -> None:
+        if self.session.shown.axes is not None:
             axis_y, axis_x = self.session.shown.axes[:2]
             self.session.choose_point(*to_index(axis_y, axis_x, x, y))
+
+    def _dragged(self, drag: Drag) -> None:
+        if self.session.shown.axes is not None:
+            y, x = self.session.shown.axes[:2]
+            self.session.choose_region(*to_index(y, x, drag.x0, drag.y0), *to_index(y, x, drag.x, drag.y))
+
+    def _detector_moved(self) -> None:
+        if self.session.detector is None:
+            self.mode.value = "classes" if self.mode.value == "virtual detector" else self.mode.value
+        elif self.mode.value != "virtual detector":
+            self.mode.value = "virtual detector"
+        else:
+            self.refresh()
+
+    # ---- what is drawn -----------------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
         """Draw what the session shows."""
@@ -81,48 +82,97 @@ class MapView:
         if shown.axes is None or (shown.virtual is None and shown.survey is None):
             return
         y, x = shown.axes[:2]
-        virtual = shown.virtual if shown.virtual is not None else shown.survey.total
-        image, table, overlay, text = virtual, "gray", None, "counts inside the mask"
-        mode = self.mode.value
-        if shown.classes is not None:
-            colours = palette.class_colours(shown.findings)
-            if mode == "classes":
-                crystalline = [c.crystalline for c in shown.findings.classes]
-                overlay = palette.class_overlay(shown.classes.located, colours, crystalline)
-                text = f"{sum(crystalline)} crystalline classes over the virtual image"
-            elif mode == "component":
-                k = self.session.component or 0
-                image, table = shown.factors.maps[k], "inferno"
-                text = f"map of component {k}, class {int(shown.classes.labels[k])}"
-            elif mode == "orientation":
-                overlay = palette.orientation_overlay(shown.findings.orientation)
-                text = "in-plane rotation of the strongest crystalline member, modulo its symmetry"
-        self._image.send((image, palette.limits(image), palette_name(table), bounds(y, x)))
-        self._overlay.send(overlay)
+        try:
+            text, paint, arrays = self._content()
+        except Stem4dError as error:
+            self.session.say("error", str(error))
+            return
+        self._frame.resize(bounds(y, x), frame_size(y, x, self.width), x.units)
+        self._picture.show(bounds(y, x), paint, *arrays)
+        say(self.caption, text)
         truth = getattr(shown.scan, "truth", None)
         self.truth.visible = truth is not None
-        self._outline.send(contours(truth.masks, y, x) if truth is not None and self.truth.value else None)
-        say(self.caption, text)
-        if self._box != bounds(y, x):
-            self._build()
         self._mark()
 
+    def _content(self) -> tuple[str, Paint, tuple[np.ndarray, ...]]:
+        """What the caption says, and what is painted of which arrays."""
+        shown, mode = self.session.shown, self.mode.value
+        virtual = shown.virtual if shown.virtual is not None else shown.survey.total
+        if mode == "virtual detector" and self.session.detector is not None and shown.look is not None:
+            image = self.session.virtual_image()
+            return f"virtual image of the {self.session.detector}", _plain(image, "gray"), (image,)
+        below = _plain(virtual, "gray")
+        if shown.classes is None or mode in ("virtual image", "virtual detector"):
+            draw = "; draw a detector on the patterns" if mode == "virtual detector" else ""
+            return f"counts inside the mask{draw}", below, (virtual,)
+        if mode == "class share":
+            label = self.session.chosen_class()
+            share = memberships(shown.classes.located)[label]
+            text = f"part of the fitted intensity that class {label} makes, up to {100 * share.max():.0f} %"
+            return text, _plain(share, "inferno"), (share,)
+        if mode == "component":
+            k = self.session.component or 0
+            text = f"map of component {k}, class {int(shown.classes.labels[k])}"
+            return text, _plain(shown.factors.maps[k], "inferno"), (shown.factors.maps[k],)
+        if mode == "orientation":
+            angles = palette.orientation_overlay(shown.findings.orientation)
+            text = "in-plane rotation of the strongest crystalline member, modulo its symmetry"
+            return text, partial(_coloured_over, below), (virtual, np.moveaxis(angles, -1, 0).astype(np.float32))
+        crystalline = [c.label for c in shown.findings.classes if c.crystalline]
+        colours = palette.class_colours(shown.findings)
+        if self._classes is None or self._classes[0] is not shown.classes:
+            self._classes = shown.classes, palette.strengths(shown.classes.located[crystalline])
+        paint = partial(_classes_over, below, [colours[i] for i in crystalline])
+        return f"{len(crystalline)} crystalline classes over the virtual image", paint, (virtual, self._classes[1])
+
+    def _pointed(self) -> None:
+        if self.mode.value == "class share":  # of the class at the point
+            self.refresh()
+        else:
+            self._mark()
+
     def _mark(self) -> None:
-        point = self.session.point
-        if point is None:
-            self._point.send(None)
+        shown, point, region = self.session.shown, self.session.point, self.session.region
+        if shown.axes is None:
             return
-        y, x = self.session.shown.axes[:2]
-        self._point.send((x.offset + x.scale * point[1], -(y.offset + y.scale * point[0])))
+        y, x = shown.axes[:2]
+        truth = getattr(shown.scan, "truth", None)
+        outlines = contours(truth.masks, y, x) if truth is not None and self.truth.value else []
+        if outlines or self._outlines.data["xs"]:
+            self._outlines.show(**coordinates(outlines))
+        chosen = _cross(point, y, x) if point is not None else _rectangle(region, y, x) if region else []
+        self._chosen.show(**coordinates(chosen))
 
     def close(self) -> None:
         """Let go of the figure."""
-        if self._tap is not None:
-            self._tap.clear()
-            self._tap.source = None
         self.pane.object = None
 
 
-def palette_name(table: str) -> list[str]:
-    """A colour map as hex colours, the same in the figure and in the mosaic."""
-    return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in np.asarray(palette.lookup(table))]
+def _plain(image: np.ndarray, table: str) -> Paint:
+    return partial(palette.painted, ends=palette.limits(image), table=table)
+
+
+def _coloured_over(below: Paint, image: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    return palette.over(below(image), np.moveaxis(colours, 0, -1).astype(np.uint8))
+
+
+def _classes_over(below: Paint, colours: list[str], image: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    return palette.over(below(image), palette.class_overlay(strength, colours))
+
+
+def _cross(point: tuple[int, int], y: Any, x: Any) -> list[np.ndarray]:
+    """A cross around a position, in the figure's coordinates, open in its middle."""
+    cy, cx = -(y.offset + y.scale * point[0]), x.offset + x.scale * point[1]
+    near, far = 0.012 * y.size * y.scale, 0.04 * y.size * y.scale
+    return [
+        np.array([[cx + a * near, cy + b * near], [cx + a * far, cy + b * far]])
+        for a, b in ((1, 0), (-1, 0), (0, 1), (0, -1))
+    ]
+
+
+def _rectangle(region: tuple[int, int, int, int], y: Any, x: Any) -> list[np.ndarray]:
+    """The outline of a region."""
+    y0, x0, y1, x1 = region
+    top, bottom = (-(y.offset + y.scale * v) for v in (y0 - 0.5, y1 + 0.5))
+    left, right = (x.offset + x.scale * v for v in (x0 - 0.5, x1 + 0.5))
+    return [np.array([[left, top], [right, top], [right, bottom], [left, bottom], [left, top]])]

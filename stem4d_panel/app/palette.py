@@ -29,14 +29,28 @@ def rgb(colour: str) -> np.ndarray:
     return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], np.float32) / 255
 
 
-@lru_cache(maxsize=4)
+TABLES = ["inferno", "viridis", "cividis", "gray"]
+SIGNED = "signed"  # of differences: blue below zero, red above, white between
+
+
+def _signed() -> np.ndarray:
+    """Straight ways in lightness from white to a blue and a red that colour-blind eyes keep apart."""
+    half = np.linspace(0, 1, 128)[:, None]
+    white, blue, red = (np.array(c, float) for c in ((247, 247, 247), (5, 72, 140), (165, 22, 38)))
+    return np.concatenate([(white + (blue - white) * half)[::-1], white + (red - white) * half]).astype(np.uint8)
+
+
+@lru_cache(maxsize=8)
 def lookup(name: str) -> np.ndarray:
     """A perceptually uniform colour map as an array (256, 3) of uint8."""
     from bokeh import palettes
 
-    table = {"inferno": palettes.Inferno256, "viridis": palettes.Viridis256, "gray": palettes.Greys256[::-1]}[name]
-    if name == "gray":
-        table = palettes.Greys256
+    if name == SIGNED:
+        return _signed()
+    table = {
+        "inferno": palettes.Inferno256, "viridis": palettes.Viridis256, "cividis": palettes.Cividis256,
+        "gray": palettes.Greys256,
+    }[name]  # fmt: skip
     return np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in table], np.uint8)
 
 
@@ -63,21 +77,37 @@ def limits(image: np.ndarray, low: float = 0.0, high: float = 99.8) -> tuple[flo
 
 def coloured(image: np.ndarray, table: str) -> np.ndarray:
     """An image as RGB, shape (..., 3), uint8, stretched to its percentile limits."""
-    lo, hi = limits(image)
-    index = np.clip((image - lo) / (hi - lo) * 255, 0, 255).astype(np.uint8)
-    return lookup(table)[index]
+    return painted(image, limits(image), table)[..., :3]
 
 
-def class_overlay(located: np.ndarray, colours: list[str], crystalline: list[bool]) -> np.ndarray:
-    """Class maps in their colours, shape (y, x, 4), uint8: hue by class, opacity by its part of its own maximum."""
-    total = np.zeros((*located.shape[1:], 3), np.float32)
-    alpha = np.zeros(located.shape[1:], np.float32)
-    for image, colour, shown in zip(located, colours, crystalline, strict=True):
-        if shown and image.max() > 0:
-            strength = np.clip(image / np.percentile(image, 99.8), 0, 1) ** 1.0
-            strength = np.clip((strength - 0.12) / 0.88, 0, 1)
-            total += strength[..., None] * rgb(colour)
-            alpha += strength
+def painted(image: np.ndarray, ends: tuple[float, float], table: str) -> np.ndarray:
+    """An image as RGBA, shape (..., 4), uint8, stretched between two values; transparent where it is NaN."""
+    known = np.isfinite(image)
+    index = np.clip((np.where(known, image, ends[0]) - ends[0]) * (255 / (ends[1] - ends[0])), 0, 255).astype(np.uint8)
+    out = np.empty((*image.shape, 4), np.uint8)
+    out[..., :3] = lookup(table)[index]
+    out[..., 3] = known * np.uint8(255)
+    return out
+
+
+def over(below: np.ndarray, above: np.ndarray) -> np.ndarray:
+    """One RGBA picture over an opaque other, shape (y, x, 4), uint8."""
+    alpha = above[..., 3:].astype(np.float32) / 255
+    out = below.copy()
+    out[..., :3] = below[..., :3] * (1 - alpha) + above[..., :3] * alpha
+    return out
+
+
+def strengths(located: np.ndarray) -> np.ndarray:
+    """Class maps (c, y, x) each as a part of its own upper end, 0 to 1, what is weak left out; float32."""
+    tops = np.maximum(np.percentile(located, 99.8, axis=(1, 2), keepdims=True), 1e-30)
+    return np.asarray(np.clip((np.clip(located / tops, 0, 1) - 0.12) / 0.88, 0, 1), np.float32)
+
+
+def class_overlay(strength: np.ndarray, colours: list[str]) -> np.ndarray:
+    """Strengths of classes (c, y, x) in their colours, shape (y, x, 4), uint8: hue by class, opacity by strength."""
+    alpha = strength.sum(axis=0)
+    total = np.tensordot(strength, np.array([rgb(c) for c in colours], np.float32).reshape(-1, 3), axes=(0, 0))
     hue = total / np.maximum(alpha, 1e-6)[..., None]
     return np.dstack([hue * 255, np.clip(alpha, 0, 1) * 235]).astype(np.uint8)
 

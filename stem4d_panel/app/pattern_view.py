@@ -1,129 +1,114 @@
-"""Reciprocal space: the mean pattern with mask and centre, class and component patterns; and the measured pattern of a point."""
+"""Reciprocal space: the mean pattern with its mask, class and component patterns; detectors and radii drawn on them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-import holoviews as hv
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
-from holoviews.streams import Pipe
 
-from stem4d_panel.app import palette
-from stem4d_panel.app.figures import Box, bounds, image_map, picture_options
-from stem4d_panel.app.map_view import palette_name
-from stem4d_panel.app.session import Session, Shown
+from stem4d_panel.app.gesture import Drag
+from stem4d_panel.app.look_bar import LookBar
+from stem4d_panel.app.pattern_figure import PatternFigure, circle, detector_axes
+from stem4d_panel.app.session import Session
 from stem4d_panel.app.text import caption, say
-from stem4d_panel.errors import Stem4dError
+from stem4d_panel.measure.products import symmetrised
+from stem4d_panel.measure.virtual import Detector
 from stem4d_panel.scan.scan import Axis
 
-MODES = ["mean pattern", "class", "component"]
-SCALES = ["root", "log", "linear"]
-
-
-def detector_axes(shown: Shown) -> tuple[Axis, Axis]:
-    """Axes of the detector as measured, in the units of the binned ones, zero at the direct beam."""
-    binned = shown.axes[2:]
-    if shown.scan is None or shown.look is None:
-        return binned[0], binned[1]
-    sizes, centre = shown.scan.detector_shape, shown.look.descan.centre
-    factor = shown.frames.bin if shown.frames is not None else 1
-    axes = shown.frames.axes[2:] if shown.frames is not None else binned
-    made = [
-        replace(a, size=n, scale=a.scale / factor, offset=-a.scale / factor * c)
-        for a, n, c in zip(axes, sizes, centre, strict=True)
-    ]
-    return made[0], made[1]
-
-
-class PatternFigure:
-    """An image of reciprocal space with the mask's circles and the centre."""
-
-    def __init__(self, name: str, width: int) -> None:
-        self.name, self.width = name, width
-        self.dims = (f"{name}_kx", f"{name}_ky")
-        self.pane = pn.pane.HoloViews(None, linked_axes=False, margin=0, width=width + 24, height=width + 16)
-        self._image, self._marks = Pipe(data=None), Pipe(data=None)
-        self._key: tuple[Box, str] | None = None
-
-    def draw(
-        self,
-        image: np.ndarray,
-        axes: tuple[Axis, Axis],
-        field: tuple[Axis, Axis],
-        rings: tuple[float, float] | None,
-        how: str,
-        inner: float = 0.0,
-    ) -> None:
-        """Show `image` on `axes` in a figure as large as `field`, with circles of two radii (in the axes' units).
-
-        Intensities are stretched to what lies outside `inner`, so that the direct beam does not hide the rest.
-        """
-        values = palette.scaled(image, how)
-        y, x = (a.offset + a.scale * np.arange(a.size) for a in axes)
-        inside = values[(np.hypot(y[:, None], x) >= inner) & (values > 0)]
-        self._image.send((values, palette.limits(inside, 0.5, 99.7), palette_name("inferno"), bounds(*axes)))
-        self._marks.send(rings)
-        key = (bounds(*field), field[1].units)
-        if key != self._key:
-            self._key = key
-            self._build(field)
-
-    def _build(self, field: tuple[Axis, Axis]) -> None:
-        box = bounds(*field)
-        base = image_map(self._image, box, self.dims)
-
-        def marks(data: Any) -> hv.Path:
-            if data is None:
-                return hv.Path([], list(self.dims)).opts(color="#7fe5ff", line_width=1.2)
-            turn = np.linspace(0, 2 * np.pi, 181)
-            circles = [np.stack([r * np.cos(turn), r * np.sin(turn)], axis=1) for r in data if r > 0]
-            tick = 0.02 * (box[2] - box[0])
-            cross = [np.array([[-tick, 0], [tick, 0]]), np.array([[0, -tick], [0, tick]])]
-            return hv.Path(circles + cross, list(self.dims)).opts(color="#7fe5ff", line_width=1.2)
-
-        rings = hv.DynamicMap(marks, streams=[self._marks])
-        options = picture_options(self.name, *field, self.width)
-        self.pane.object = (base * rings).opts(**options, xlim=(box[0], box[2]), ylim=(box[1], box[3]))
-
-    def close(self) -> None:
-        """Let go of the figure."""
-        self.pane.object = None
+MODES = ["mean pattern", "class", "class, symmetrised", "component"]
+DISC, RING, RADII, NOTHING = "disc detector", "ring detector", "mask radii", "no detector"
+_LEAST = 0.5  # radius of a disc, px; a smaller one takes the detector away
 
 
 class PatternView:
-    """The figure of reciprocal space and the choice of what it shows."""
+    """The figure of reciprocal space, the choice of what it shows and of what a drag draws."""
 
-    def __init__(self, session: Session, width: int) -> None:
-        self.session = session
-        self.mode = pmui.Select(
-            label="Patterns", options=MODES, value="mean pattern", size="small", width=150, margin=(4, 6)
-        )
-        self.scale = pmui.Select(
-            label="Intensity", options=SCALES, value="root", size="small", width=100, margin=(4, 6)
+    def __init__(self, session: Session, width: int, bar: LookBar) -> None:
+        self.session, self.bar = session, bar
+        self.mode = pmui.Select(label="Patterns", options=MODES, value=MODES[0], size="small", width=150, margin=(4, 4))
+        self.draw = pmui.Select(
+            label="A drag draws",
+            options=[DISC, RING, RADII, NOTHING],
+            value=DISC,
+            size="small",
+            width=140,
+            margin=(4, 4),
         )
         self.caption = caption("", width=width)
-        self.figure = PatternFigure("patterns", width)
-        for widget in (self.mode, self.scale):
-            widget.param.watch(lambda _: self.refresh(), "value")
-        session.param.watch(lambda _: self.refresh(), ["shown", "point"])
-        session.param.watch(self._component_chosen, "component")
+        self.figure = PatternFigure("patterns", width, self._dragged)
+        self._start: tuple[tuple[float, float], Detector | None] | None = None
+        self.mode.param.watch(lambda _: self.refresh(), "value")
+        self.draw.param.watch(self._draw_chosen, "value")
+        bar.watch(self.refresh)
+        session.param.watch(lambda _: self.refresh(), "shown")
+        session.param.watch(lambda _: self._pointed(), "point")
+        session.param.watch(self._component_chosen, ["component", "label"])
+        session.param.watch(lambda _: self._mark(), "detector")
         self.layout = pn.Column(
-            pn.Row(self.mode, self.scale, margin=0, height=58),
+            pn.Row(self.mode, self.draw, margin=0, height=58),
             self.figure.pane,
             self.caption,
             width=width + 34,
             margin=0,
         )
 
-    def _component_chosen(self, event: Any) -> None:
+    def _component_chosen(self, *events: Any) -> None:
         before = self.mode.value
-        if event.new is not None and before == "mean pattern":
+        if self.session.component is not None and before == "mean pattern":
             self.mode.value = "component"
+        elif self.session.label is not None and not before.startswith("class"):
+            self.mode.value = "class"
         if self.mode.value == before:
             self.refresh()
+
+    def _pointed(self) -> None:
+        if self.mode.value.startswith("class"):  # of the class at the point
+            self.refresh()
+
+    # ---- what a hand draws -------------------------------------------------------------------------------------------
+
+    def _draw_chosen(self, event: Any) -> None:
+        if event.new == NOTHING:
+            self.session.detector = None
+
+    def _dragged(self, drag: Drag) -> None:
+        shown = self.session.shown
+        if shown.axes is None or shown.look is None:
+            return
+        step = detector_axes(shown)[1].scale
+        start, now = (-drag.y0 / step, drag.x0 / step), (-drag.y / step, drag.x / step)  # ky, kx in px from the beam
+        if self._start is None or self._start[0] != start:
+            self._start = start, self.session.detector
+        if self.draw.value == RADII:
+            self._move_radius(float(np.hypot(*start)), float(np.hypot(*now)), drag.ended)
+        elif self.draw.value == RING:
+            inner, outer = sorted((float(np.hypot(*start)), float(np.hypot(*now))))
+            self.session.detector = Detector(0.0, 0.0, inner, outer)
+        elif self.draw.value == DISC:
+            self.session.detector = self._disc(start, now)
+        if drag.ended:
+            self._start = None
+
+    def _disc(self, start: tuple[float, float], now: tuple[float, float]) -> Detector | None:
+        """A disc around the start of a drag, or the one moved that the drag began in; None if it has no size."""
+        before = self._start[1] if self._start is not None else None
+        if before is not None and before.inner == 0 and before.covers(np.array(start[0]), np.array(start[1])):
+            return Detector(before.ky + now[0] - start[0], before.kx + now[1] - start[1], 0.0, before.outer)
+        radius = float(np.hypot(now[0] - start[0], now[1] - start[1]))
+        return Detector(*start, 0.0, radius) if radius >= _LEAST else None
+
+    def _move_radius(self, start: float, now: float, ended: bool) -> None:
+        """The mask's nearer radius follows the hand, and is set when it lets go."""
+        look = self.session.shown.look
+        name = min(("inner", "outer"), key=lambda n: abs(getattr(look, n) - start))
+        if ended:
+            self.session.change({f"prepare.mask_{name}": round(now, 1)})
+        else:
+            self._mark({name: now})
+
+    # ---- what is drawn -----------------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
         """Draw what the session shows."""
@@ -131,74 +116,49 @@ class PatternView:
         if shown.look is None and shown.mean_pattern is None:
             return
         field = detector_axes(shown)
-        rings = None
-        if shown.look is not None:
-            rings = (shown.look.inner * field[1].scale, shown.look.outer * field[1].scale)
-        mode = self.mode.value
-        if mode == "mean pattern" or shown.classes is None:
-            image, axes = (shown.look.mean, field) if shown.look is not None else (shown.mean_pattern, shown.axes[2:])
-            text = "mean of all positions, with the mask's circles and the centre"
-        else:
-            axes, rings = shown.axes[2:], None
-            if mode == "class":
-                label = self.session.chosen_class()
-                n = len(shown.classes.members(label))
-                image = shown.classes.patterns[label]
-                text = f"class {label}: " + (f"rotation-corrected mean of {n} components" if n > 1 else "one component")
-            else:
-                k = self.session.component or 0
-                image = shown.factors.patterns[k]
-                label, turn = int(shown.classes.labels[k]), float(shown.classes.rotations[k])
-                text = f"component {k}, class {label}, turned by {turn:.1f}°"
-        self.figure.draw(image, axes, field, rings, self.scale.value, rings[0] if rings else 0.0)
+        text, image, axes = self._content(field)
+        whole = axes is field
+        inner = shown.look.inner * field[1].scale if whole and shown.look is not None else 0.0
+        self.figure.draw(image, axes, field, self.bar.look, inner)
+        self._mark()
         say(self.caption, text)
 
-    def close(self) -> None:
-        """Let go of the figure."""
-        self.figure.close()
+    def _content(self, field: tuple[Axis, Axis]) -> tuple[str, np.ndarray, tuple[Axis, Axis]]:
+        shown, mode = self.session.shown, self.mode.value
+        if mode == "mean pattern" or shown.classes is None:
+            text = "mean of all positions, with the mask's circles and the centre"
+            return (
+                (text, shown.look.mean, field) if shown.look is not None else (text, shown.mean_pattern, shown.axes[2:])
+            )
+        if mode == "component":
+            k = self.session.component or 0
+            label, turn = int(shown.classes.labels[k]), float(shown.classes.rotations[k])
+            return f"component {k}, class {label}, turned by {turn:.1f}°", shown.factors.patterns[k], shown.axes[2:]
+        label = self.session.chosen_class()
+        n = len(shown.classes.members(label))
+        image = shown.classes.patterns[label]
+        text = f"class {label}: " + (f"rotation-corrected mean of {n} components" if n > 1 else "one component")
+        if mode != "class":
+            fold = shown.findings.classes[label].fold
+            image = symmetrised(image, shown.factors.mask, shown.centre, fold)
+            text += f", {fold}-fold mean" if fold > 1 else ", no symmetry found"
+        return text, image, shown.axes[2:]
 
-
-class PointView:
-    """The measured pattern at the chosen position."""
-
-    def __init__(self, session: Session, width: int, scale: Any) -> None:
-        self.session, self.scale = session, scale
-        self.caption = caption("tap the map: the pattern measured there", width=width)
-        self.figure = PatternFigure("measured", width)
-        heading = pmui.Typography("Measured at the point", variant="subtitle2", margin=(20, 8, 0, 8))
-        session.param.watch(lambda _: self.refresh(), ["point", "shown"])
-        scale.param.watch(lambda _: self.refresh(), "value")
-        self.layout = pn.Column(
-            pn.Row(heading, height=58, margin=0), self.figure.pane, self.caption, width=width + 34, margin=0
-        )
-
-    def refresh(self) -> None:
-        """Draw the pattern of the chosen position, or of the strongest one before any is chosen."""
-        shown = self.session.shown
-        if shown.scan is None or shown.look is None:
-            if shown.factors is not None:
-                say(self.caption, "a saved result holds no measured patterns: open its scan to see them")
+    def _mark(self, moved: dict[str, float] | None = None) -> None:
+        """The mask's circles, where the mean pattern is shown, one of them perhaps moved; and the detector."""
+        shown, detector = self.session.shown, self.session.detector
+        if shown.axes is None:
             return
-        point = self.session.point
-        if point is None:
-            total = shown.virtual if shown.virtual is not None else shown.survey.total
-            point = tuple(int(i) for i in np.unravel_index(int(total.argmax()), total.shape))
-        try:
-            pattern = np.array(shown.scan.pattern(*point), np.float32)
-        except (Stem4dError, OSError) as error:
-            self.session.say("error", str(error))
-            return
-        counts = float(np.nansum(pattern))
-        pattern[tuple(shown.look.bad.all.T)] = 0
-        axes = detector_axes(shown)
-        self.figure.draw(pattern, axes, axes, None, self.scale.value, shown.look.inner * axes[1].scale)
-        where = f"y {point[0]}, x {point[1]} · {counts:,.0f} counts"
-        if shown.findings is not None:
-            label = int(shown.findings.position_labels[point])
-            where += f" · class {label}" if label >= 0 else " · left out"
-            angle = float(shown.findings.orientation[point])
-            where += f" · turned {angle:.0f}°" if np.isfinite(angle) else ""
-        say(self.caption, where)
+        step = detector_axes(shown)[1].scale
+        rings: tuple[float, ...] = ()
+        if shown.look is not None and (moved or self.mode.value == "mean pattern" or shown.classes is None):
+            at = {"inner": shown.look.inner, "outer": shown.look.outer, **(moved or {})}
+            rings = (at["inner"] * step, at["outer"] * step)
+        drawn = []
+        if detector is not None:
+            radii = [r for r in (detector.inner, detector.outer) if r > 0]
+            drawn = [circle(r * step, detector.kx * step, -detector.ky * step) for r in radii]
+        self.figure.mark(rings, drawn)
 
     def close(self) -> None:
         """Let go of the figure."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import holoviews as hv
-import numpy as np
 import panel as pn
 
 from stem4d_panel.app.card import ClassCard
-from stem4d_panel.app.figures import image_map
+from stem4d_panel.app.figures import Frame, Picture
 from stem4d_panel.app.gallery_view import GalleryView
+from stem4d_panel.app.look_bar import LookBar
 from stem4d_panel.app.map_view import MapView
-from stem4d_panel.app.pattern_view import PatternView, PointView
+from stem4d_panel.app.pattern_view import PatternView
+from stem4d_panel.app.point_view import PointView
+from stem4d_panel.app.rank_view import RankView
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.tree_view import TreeView
 
@@ -24,30 +26,31 @@ class Screen:
 
     def __init__(self, session: Session) -> None:
         self.maps = MapView(session, WIDTH)
-        self.patterns = PatternView(session, WIDTH)
-        self.point = PointView(session, WIDTH, self.patterns.scale)
+        bar = LookBar()
+        self.patterns = PatternView(session, WIDTH, bar)
+        self.point = PointView(session, WIDTH, bar)
         self.tree = TreeView(session, 280, 262)
         self.gallery = GalleryView(session, 610)
+        self.ranks = RankView(session, 280, 130)
         self.card = ClassCard(session)
         wrap = {"gap": "4px", "margin": 0, "sizing_mode": "stretch_width"}
         spaces = pn.FlexBox(self.maps.layout, self.patterns.layout, self.point.layout, **wrap)
         below = pn.FlexBox(self.tree.layout, self.gallery.layout, **wrap)
-        self.layout = pn.Column(spaces, below, self.card.layout, margin=(4, 8), sizing_mode="stretch_width")
-        for view in (self.maps, self.patterns, self.point, self.tree, self.gallery, self.card):
+        last = pn.FlexBox(self.ranks.layout, self.card.layout, **wrap)
+        self.layout = pn.Column(spaces, below, last, margin=(4, 8), sizing_mode="stretch_width")
+        for view in (self.maps, self.patterns, self.point, self.tree, self.gallery, self.ranks, self.card):
             view.refresh()
 
     def close(self) -> None:
         """Let go of all figures, so that nothing keeps a closed page alive."""
-        for view in (self.maps, self.patterns, self.point, self.tree, self.gallery):
+        for view in (self.maps, self.patterns, self.point, self.tree, self.gallery, self.ranks):
             view.close()
 
 
 def warm_up() -> None:
     """Render a small figure once, so that the first real one is quick."""
-    image = image_map(
-        hv.streams.Pipe(data=(np.ones((4, 4), np.float32), (0, 1), "gray", (0, 0, 1, 1))), (0, 0, 1, 1), ("wx", "wy")
-    )
-    hv.renderer("bokeh").get_plot(image)
+    picture = Picture(Frame("warm", (60, 60)), ("wx", "wy"))
+    hv.renderer("bokeh").get_plot(picture.layer)
 
 
 def content(session: Session) -> tuple[Screen, Any]:

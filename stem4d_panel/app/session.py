@@ -17,18 +17,12 @@ import numpy as np
 import param
 
 from stem4d_panel.app.shell import STEPS
-from stem4d_panel.errors import DataError, Stem4dError
+from stem4d_panel.app.work import STEP_STAGES, head_start, open_steps, opening_key, run_steps, running_key, walk_steps
+from stem4d_panel.errors import Stem4dError
 from stem4d_panel.runtime.jobs import Job, compute
-from stem4d_panel.runtime.progress import Progress, Steps
-from stem4d_panel.settings import SHORT_NAMES, Settings
+from stem4d_panel.runtime.progress import Steps
+from stem4d_panel.settings import SHORT_NAMES, DataSettings, Settings
 
-_STEP_STAGES = {
-    "Data": ("survey",),
-    "Prepare": ("look", "frames"),
-    "Factorise": ("factors",),
-    "Cluster": ("tree", "classes", "findings"),
-}
-_PREVIEW_FROM = 2e7  # values in the prepared matrix; a smaller one is factorised before a preview is drawn
 _GATHER = 0.02  # seconds in which events that wait in the line are taken in together
 _CHEAP = ("classes", "findings")  # answered at once, in the callback
 
@@ -81,21 +75,28 @@ class Session(param.Parameterized):
 
     shown = param.Parameter(Shown(), doc="What the screen shows.")
     evidence = param.Parameter(None, doc="What speaks for each rank, once computed in the background.")
+    stability = param.Parameter(None, doc="How well each branch is found again, once computed in the background.")
+    details = param.Parameter(None, doc="Readings and sizes of the classes that are shown, once computed.")
     steps = param.Dict({}, doc="State of each step: (state, note).")
     progress = param.Parameter(None, doc="Progress of the running job, or None.")
     message = param.Parameter(None, doc="(kind, text) of the last message.")
     point = param.Parameter(None, doc="Chosen position (y, x), or None.")
+    region = param.Parameter(None, doc="Chosen rectangle of positions (y0, x0, y1, x1), its corners included, or None.")
     component = param.Parameter(None, doc="Chosen component, or None.")
+    label = param.Parameter(None, doc="Chosen class, or None.")
+    detector = param.Parameter(None, doc="Virtual detector, or None.")
     settings = param.Parameter(None, doc="The settings wanted now.")
 
     def __init__(self, data: Any, settings: Settings, call: Callable[[Callable[[], None]], None]) -> None:
         super().__init__(settings=settings)
         self._call = call
         self._data = data
+        self._asked: tuple[Any, str | None, Path | None] | None = None  # what was opened last: data, dataset, root
         self._analysis: Any = None
         self._result: Any = None
+        self._branches: Any = None  # of the saved result
         self._job: Job | None = None
-        self._walk: Job | None = None
+        self._behind: list[tuple[Job, Callable[[Job], None]]] = []
         self._soon: dict[str, Any] = {}
         # a plain script hears of jobs in the compute thread; servers and kernels hear in their own loop
         self._lock = threading.RLock()
@@ -122,11 +123,18 @@ class Session(param.Parameterized):
             return self._job is not None
 
     @_alone
-    def open(self, data: Any, dataset: str | None = None) -> None:
-        """Open data in the compute thread and analyse them; what is shown stays until there is something new."""
+    def open(self, data: Any, dataset: str | None = None, root: Path | None = None) -> None:
+        """Open data in the compute thread and analyse them; what is shown stays until there is something new.
+
+        A file must lie in `root`. What was stated of another file (`DataSettings`) is forgotten.
+        """
         self._release()
-        self._data = (data, dataset)
-        self._submit(f"open/{id(self)}/{dataset}", lambda: _open_steps(data, dataset), self._opened)
+        if self._asked is not None and isinstance(data, (str, Path)) and str(data) != str(self._asked[0]):
+            self.settings = self.settings.replace({f"data.{n}": v for n, v in DataSettings().as_dict().items()})
+        self._asked = (data, dataset, root)
+        settings = self.settings
+        key = opening_key(data, dataset, settings)
+        self._submit(key, lambda: open_steps(data, dataset, settings, root), self._opened)
         self._mark({"Data": ("running", "opening")})
 
     def start(self) -> None:
@@ -140,7 +148,7 @@ class Session(param.Parameterized):
             new = self.settings.replace(changes)
             if self._result is not None:
                 full = {SHORT_NAMES.get(n, n) for n in changes}
-                if any(not n.startswith(("cluster.threshold", "measure.")) for n in full):
+                if any(not n.startswith(("cluster.threshold", "measure.", "data.")) for n in full):
                     self.say(
                         "error",
                         "a saved result holds no frames: only the threshold and the measures can be changed; open the scan for more",
@@ -153,8 +161,11 @@ class Session(param.Parameterized):
             return False
         if new == self.settings:
             return True
-        self.settings = new
-        self.refresh()
+        before, self.settings = self.settings, new
+        if new.data != before.data and self._asked is not None and isinstance(self._asked[0], (str, Path)):
+            self.open(*self._asked)
+        else:
+            self.refresh()
         return True
 
     @_alone
@@ -188,18 +199,18 @@ class Session(param.Parameterized):
         if self._analysis is None:
             return
         self._analysis = self._analysis.replace(self.settings)
-        self._show_ready()
-        every = [s for stages in _STEP_STAGES.values() for s in stages]
+        every = [s for stages in STEP_STAGES.values() for s in stages]
         missing = [s for s in every if self._stale(s) and not self._analysis.ready(s)]
-        if not missing:
-            self._start_walk()
-            return
-        if set(missing) <= set(_CHEAP):
+        if missing and set(missing) <= set(_CHEAP):  # before anything is shown: one picture, not two
             try:
                 self._analysis.run("findings")
             except Stem4dError as error:
+                self._show_ready()
                 self._failed(error)
-            self._show_ready()
+                return
+            missing = []
+        self._show_ready()
+        if not missing:
             self._start_walk()
             return
         analysis = self._analysis
@@ -207,7 +218,8 @@ class Session(param.Parameterized):
         def preview(found: dict[str, Any]) -> None:  # in the compute thread
             self._call(lambda: self._show_preview(analysis, found))
 
-        self._submit(f"run/{analysis.key('findings')}", lambda: _run_steps(analysis, preview), self._ran)
+        self._submit(running_key(analysis), lambda: run_steps(analysis, preview), self._ran)
+        head_start.let_go()
 
     @_alone
     def cancel(self) -> None:
@@ -233,17 +245,43 @@ class Session(param.Parameterized):
         factors = self.shown.factors
         if index is not None and (factors is None or not 0 <= index < factors.rank):
             return
-        self.component = index
+        self.param.update(component=index, label=None)
+
+    def choose_class(self, label: int | None) -> None:
+        """Choose a class everywhere, or none."""
+        classes = self.shown.classes
+        if label is not None and (classes is None or not 0 <= label < classes.count):
+            return
+        self.param.update(component=None, label=label)
 
     def choose_point(self, y: int, x: int) -> None:
         """Choose a position if it lies on the scan."""
         axes = self.shown.axes
         if axes is not None and 0 <= y < axes[0].size and 0 <= x < axes[1].size:
-            self.point = (y, x)
+            self.param.update(point=(y, x), region=None)
+
+    def choose_region(self, y0: int, x0: int, y1: int, x1: int) -> None:
+        """Choose the rectangle between two positions, cut to the scan."""
+        axes = self.shown.axes
+        if axes is None:
+            return
+        (top, bottom), (left, right) = (
+            (max(0, min(a, b)), min(axis.size - 1, max(a, b))) for a, b, axis in ((y0, y1, axes[0]), (x0, x1, axes[1]))
+        )
+        if top <= bottom and left <= right:
+            self.param.update(region=(top, left, bottom, right), point=None)
+
+    def virtual_image(self) -> Any:
+        """What the virtual detector sees at each position."""
+        from stem4d_panel.measure.virtual import virtual_image
+
+        return virtual_image(self.detector, self.shown.scan.data, self.shown.look, self.shown.frames)
 
     def chosen_class(self) -> int:
-        """The class of the chosen component, else that at the chosen position, else the strongest."""
+        """The chosen class, else that of the chosen component, else that at the chosen position, else the strongest."""
         shown = self.shown
+        if self.label is not None and self.label < shown.classes.count:
+            return int(self.label)
         if self.component is not None:
             return int(shown.classes.labels[self.component])
         if self.point is not None:
@@ -272,29 +310,38 @@ class Session(param.Parameterized):
         job, self._job = self._job, None
         if job is not None:
             compute.release(job, self._listener)
-        walk, self._walk = self._walk, None
-        if walk is not None:
-            compute.release(walk, self._walk_listener)
+        for job, listener in self._behind:
+            compute.release(job, listener)
+        self._behind = []
 
     @_alone
     def _start_walk(self) -> None:
-        """What the user may ask next, computed while nothing else is to do: the other ranks, then the evidence for each."""
+        """What the screen can do without at first: details of the classes, then the other ranks and the evidence for each."""
         analysis = self._analysis
-        if self.closed or self._walk is not None or self._job is not None or analysis is None:
+        if self.closed or self._behind or self._job is not None or analysis is None:
             return
-        self.evidence = None
+        self.evidence = self.stability = None
+        self._work_behind("details", "details", lambda: analysis.steps("details"))
+        self._work_behind("evidence", "tree", lambda: walk_steps(analysis))
+        self._work_behind("stability", "tree", analysis.stability_steps)
+
+    def _work_behind(self, name: str, stage: str, make: Callable[[], Steps[Any]]) -> None:
+        """Compute what nobody waits for, once no hand moves; its result becomes the parameter `name`.
+
+        A job is one for all who ask while the key of `stage` is the same.
+        """
 
         def listen(job: Job) -> None:  # in the compute thread
             if job.state == "done":
-                self._call(lambda: self._walked(job))
+                self._call(lambda: self._found_behind(name, job))
 
-        self._walk_listener = listen
-        self._walk = compute.submit(f"walk/{analysis.key('tree')}", lambda: _walk_steps(analysis), listen, idle=True)
+        key = f"{name}/{self._analysis.key(stage)}"
+        self._behind.append((compute.submit(key, make, listen, idle=True), listen))
 
     @_alone
-    def _walked(self, job: Job) -> None:
-        if job is self._walk and not self.closed:
-            self.evidence = job.result
+    def _found_behind(self, name: str, job: Job) -> None:
+        if not self.closed and any(job is other for other, _ in self._behind):
+            setattr(self, name, job.result)
 
     @_alone
     def _hear(self, job: Job, done: Callable[[Job], None]) -> None:
@@ -317,9 +364,9 @@ class Session(param.Parameterized):
         from stem4d_panel.analysis import Analysis
         from stem4d_panel.results.result import Result
 
-        self.point = self.component = None
+        self.param.update(point=None, region=None, component=None, label=None, detector=None)
         if isinstance(job.result, Result):
-            self._result, self._analysis = job.result, None
+            self._result, self._analysis, self._branches = job.result, None, None
             self.settings = job.result.settings
             self._refresh_result()
             return
@@ -353,7 +400,7 @@ class Session(param.Parameterized):
             self._mark_states(running)
             return
         new: dict[str, Any] = {}
-        for stages in _STEP_STAGES.values():
+        for stages in STEP_STAGES.values():
             for stage in stages:
                 value = self._analysis.peek(stage)
                 if value is None:
@@ -373,9 +420,7 @@ class Session(param.Parameterized):
         before = self.shown if self.shown.scan is scan else Shown(scan=scan, name=scan.name, axes=scan.axes)
         if "frames" in new:
             frames = new["frames"]
-            virtual = np.zeros(frames.scan_shape, np.float32)
-            virtual[frames.positions] = (frames.matrix @ frames.column_scale) * frames.row_scale
-            new |= {"virtual": virtual, "mean_pattern": frames.mean}
+            new |= {"virtual": frames.virtual, "mean_pattern": frames.mean}
         # maps, patterns and their classes are one picture: changed together or not at all
         whole = {"factors", "tree", "classes", "findings"}
         if new.keys() & whole and not self._analysis.ready("findings"):
@@ -388,6 +433,8 @@ class Session(param.Parameterized):
             if self.component is not None and self.component >= new["factors"].rank:
                 self.component = None
         if new:
+            if "classes" in new:
+                self.details = None
             self.shown = replace(before, **new)
 
     @_alone
@@ -401,16 +448,17 @@ class Session(param.Parameterized):
         self.shown = replace(self.shown, **found, axes=frames.axes, centre=frames.centre, mask=frames.mask)
 
     def _refresh_result(self) -> None:
-        from stem4d_panel.cluster.classes import classify
+        from stem4d_panel.cluster.classes import ClassMaker
         from stem4d_panel.measure.findings import measure
 
         r = self._result
         classes, findings = r.classes, r.findings
         if self.settings != r.settings:
-            classes = classify(r.factors, r.tree, r.centre, self.settings.cluster.threshold)
-            findings = measure(
-                r.factors, classes, r.centre, float(r.preparation["resolution_px"]), self.settings.measure
-            )
+            if self._branches is None:
+                self._branches = ClassMaker(r.factors, r.tree, r.centre)
+            classes = self._branches.at(self.settings.cluster.threshold)
+            findings = measure(r.factors, r.tree, classes, self.settings.measure)
+        self.details = r.details if classes is r.classes else None
         self.shown = Shown(
             factors=r.factors, tree=r.tree, classes=classes, findings=findings, name=r.name, axes=r.axes, centre=r.centre,
             mask=r.mask, virtual=r.factors.maps.sum(axis=0), mean_pattern=r.mean_pattern,
@@ -426,7 +474,7 @@ class Session(param.Parameterized):
             return
         states: dict[str, tuple[str, str]] = {}
         active = running or self._job is not None
-        for step, stages in _STEP_STAGES.items():
+        for step, stages in STEP_STAGES.items():
             if all(self._analysis.ready(s) for s in stages):
                 states[step] = ("up to date", "")
             elif active:
@@ -436,49 +484,3 @@ class Session(param.Parameterized):
                 shown_before = any(s in self._keys for s in stages) or getattr(self.shown, stages[-1]) is not None
                 states[step] = ("stale" if shown_before else "waiting", "")
         self._mark(states)
-
-
-def _open_steps(data: Any, dataset: str | None) -> Steps[Any]:
-    """Open data of any kind; returns a Scan or a Result."""
-    # before the imports
-    yield Progress("data", 0, 1, "step", "opening" if data is not None else "simulating the sample")
-    from stem4d_panel.analysis import as_scan
-    from stem4d_panel.results.result import Result
-    from stem4d_panel.scan.scan import Scan
-
-    if isinstance(data, (Scan, Result)):
-        return data
-    if data is None:
-        from stem4d_panel.scan.sample import sample_scan
-
-        return sample_scan()
-    if isinstance(data, (str, Path)):
-        from stem4d_panel.results.store import is_result, load_result
-        from stem4d_panel.scan.readers import open_scan
-
-        return load_result(data) if is_result(data) else open_scan(data, dataset)
-    return as_scan(data)
-
-
-def _walk_steps(analysis: Any) -> Steps[Any]:
-    """All ranks into the cache, then the evidence; None where there can be none."""
-    yield from analysis.path_steps()
-    try:
-        return (yield from analysis.evidence_steps())
-    except DataError:
-        return None
-
-
-def _run_steps(analysis: Any, preview: Callable[[dict[str, Any]], None]) -> Steps[Any]:
-    """The whole chain; a step at the end of each stage, so that what is ready is shown."""
-    for stages in _STEP_STAGES.values():
-        for stage in stages:
-            if (
-                stage == "factors"
-                and not analysis.ready(stage)
-                and analysis.peek("frames").matrix.size >= _PREVIEW_FROM
-            ):
-                preview((yield from analysis.preview_steps()))
-            value = yield from analysis.steps(stage)
-            yield Progress(stage, 1, 1, "stage")
-    return value

@@ -23,17 +23,32 @@ CSS = """
 BODY = (
     '<div id="shell"><header>stem4d</header><nav>'
     + "".join(f"<div>{step}</div>" for step in STEPS)
-    + '</nav><main>starting: loading the libraries<i></i><div id="loader-error"></div></main></div>'
+    + '</nav><main><span id="shell-text">starting</span><i></i><div id="loader-error"></div></main></div>'
 )
+
+# asks the server how far it has come, until the frame is gone; the server that answers "ready" has the app's page
+POLL = """<script>
+(async () => {
+  const text = document.getElementById("shell-text")
+  while (text.isConnected && text.offsetParent !== null) {
+    try {
+      const answer = await (await fetch("progress", {cache: "no-store"})).text()
+      if (answer === "ready" && document.body.dataset.waits) { location.reload(); return }
+      text.textContent = answer
+    } catch { if (document.body.dataset.waits) { location.reload(); return } }
+    await new Promise(then => setTimeout(then, 250))
+  }
+})()
+</script>"""
 
 # before the app answers: nothing but the frame, and a wait for the app
 PAGE = f"""<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>stem4d</title><link rel="icon" href="data:,">
-<style>{CSS}</style></head><body>{BODY}<script>
-fetch("/ready", {{cache: "no-store"}}).finally(() => location.reload())
-</script></body></html>"""
+<style>{CSS}</style></head><body data-waits="yes">{BODY}{POLL}</body></html>"""
 
-# the app's own page: the frame stays until its widgets are drawn (its script shows and hides the element `loader`)
-TEMPLATE = f"""{{% extends "base.html" %}}
+
+def template(poll: bool) -> str:
+    """The app's own page: the frame stays until its widgets are drawn (its script shows and hides the element `loader`)."""
+    return f"""{{% extends "base.html" %}}
 {{% block loader_css %}}{CSS}{{% endblock %}}
-{{% block loader %}}<div id="loader"><span class="spinner"></span>{BODY}</div>{{% endblock %}}
+{{% block loader %}}<div id="loader"><span class="spinner"></span>{BODY}{POLL if poll else ""}</div>{{% endblock %}}
 """

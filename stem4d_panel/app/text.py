@@ -29,11 +29,9 @@ def say(pane: Html, text: str) -> None:
 class Html(pn.pane.HTML):
     """HTML made by this program around `safe_text`.
 
-    Panel sends links to its style sheets on a content network with every new `object` in a notebook; they are already
-    there, and a page without a network would ask in vain, so they are held back.
+    A new `object` sends its text and nothing else: Panel would make all properties anew, and in a notebook links to style
+    sheets on a content network, which are already there and which a page without a network would ask for in vain.
     """
 
     def _update(self, ref: str, model: Any) -> None:
-        properties = self._get_properties(model.document)
-        properties.pop("stylesheets", None)
-        model.update(**properties)
+        model.text = self._transform_object(self.object)["object"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from itertools import pairwise
 from typing import Any
 
@@ -9,95 +10,137 @@ import holoviews as hv
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
-from bokeh.models import Span
-from holoviews.streams import Pipe
+from bokeh.models import BoxAnnotation, Span
 from panel.io.document import hold
 
 from stem4d_panel.app import palette
-from stem4d_panel.app.figures import named
+from stem4d_panel.app.figures import Frame, Glyphs, held
+from stem4d_panel.app.gesture import Gesture
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.text import caption, say
 from stem4d_panel.cluster.classes import Classes
 from stem4d_panel.cluster.tree import Tree
 
-DIMS = ["tree_leaf", "tree_height"]
+DIMS = ["tree_leaf", "tree_height", "tree_leaf_end", "tree_height_end"]
 ABOVE = "#8a8a8a"
+_STEP = 1e-4  # of the threshold; less is no change
 
 
 def branches(tree: Tree, classes: Classes, colours: list[str]) -> list[tuple[float, float, float, float, str]]:
     """Each merge as three segments (x0, y0, x1, y1, colour): in the colour of its class, or grey above the threshold."""
     x = np.zeros(2 * tree.size - 1)
-    x[tree.leaf_order] = np.arange(tree.size)
+    x[list(tree.order)] = np.arange(tree.size)
     height, below = tree.heights, tree.leaves()
+    bar = 0.015 * max(0.3, float(height.max()))
     out = []
     for i, row in enumerate(tree.merges):
         a, b, new = int(row[0]), int(row[1]), tree.size + i
         x[new] = (x[a] + x[b]) / 2
         labels = set(classes.labels[below[new]].tolist())
         colour = colours[labels.pop()] if len(labels) == 1 else ABOVE
-        corners = ((x[a], height[a]), (x[a], row[2]), (x[b], row[2]), (x[b], height[b]))
+        if tree.kind[i] == "place":  # a bar at the foot: parts of one crystal
+            height[new] = bar
+            corners = ((x[a], height[a]), (x[a], bar), (x[b], bar), (x[b], height[b]))
+        else:
+            corners = ((x[a], height[a]), (x[a], row[2]), (x[b], row[2]), (x[b], height[b]))
         out += [(*p, *q, colour) for p, q in pairwise(corners)]
     return out
+
+
+def _columns(rows: list[Any], *names: str) -> dict[str, list[Any]]:
+    """Rows as named columns."""
+    return {name: [row[i] for row in rows] for i, name in enumerate(names)}
+
+
+def _add_trunk(figure: Any, source: Any) -> None:
+    figure.segment("x0", "y0", "x1", "y1", source=source, line_color=ABOVE, line_width=2.2)
+
+
+def _add_branches(figure: Any, source: Any) -> None:
+    """Branches in the colours of their classes, over the grey tree."""
+    figure.segment("x0", "y0", "x1", "y1", source=source, line_color="colour", line_width=2.2)
+
+
+def _add_leaves(figure: Any, source: Any) -> None:
+    """Numbers of the components below their branches, upright where they would not fit beside each other."""
+    figure.text(
+        "x", 0, text="text", text_color="#808080", source=source, y_offset=4, text_font_size="9pt", text_baseline="middle",
+        text_align="right", angle=np.pi / 2, text_font_style="bold",
+    )  # fmt: skip
 
 
 class TreeView:
     """Dendrogram with its threshold."""
 
     def __init__(self, session: Session, width: int, height: int) -> None:
-        self.session, self.size = session, (width, height)
+        self.session = session
         self.caption = caption("", width=width)
-        heading = pmui.Typography("Dendrogram · drag the line", variant="subtitle2", margin=(6, 8, 0, 8))
-        self.pane = pn.pane.HoloViews(None, linked_axes=False, margin=0, width=width + 70, height=height + 24)
-        self._pipe = Pipe(data=None)
-        self._span: Span | None = None
-        self._plot: Any = None
-        self._rank = 0
-        self._line = 0.0  # where the line stands in the browser
+        heading = pmui.Typography("Dendrogram · drag the line, tap a branch", variant="subtitle2", margin=(6, 8, 0, 8))
+        self._trunk = Glyphs(_add_trunk, "x0", "y0", "x1", "y1")
+        self._branches = Glyphs(_add_branches, "x0", "y0", "x1", "y1", "colour")
+        self._leaves = Glyphs(_add_leaves, "x", "text")
+        self._plots: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._drawn: Any = None  # the tree whose lines are drawn
+        hooks = (
+            self._trunk.hook,
+            self._branches.hook,
+            self._leaves.hook,
+            self._draw_threshold,
+            Gesture(self._tapped).hook,
+        )
+        self._frame = Frame("dendrogram", (width, height), *hooks)
+        tools = ["ywheel_zoom", "reset", "save"]
+        self.pane = self._frame.pane(hv.Segments([], DIMS), yaxis="left", ylabel="1 − correlation", default_tools=tools)
         session.param.watch(lambda _: self.refresh(), ["shown", "component"])
         self.layout = pn.Column(heading, self.pane, self.caption, margin=0, width=width + 74)
 
-    def _draw(self, data: Any) -> hv.Overlay:
-        paths, leaves, top = data or ([], [], 1.0)
-        lines = hv.Segments(paths, [*DIMS, "tree_leaf_end", "tree_height_end"], "colour").opts(
-            color="colour", line_width=2.2
-        )
-        labels = hv.Labels(leaves, DIMS, ["text", "leaf_colour"]).opts(
-            text_color="leaf_colour",
-            text_font_size="9pt",
-            text_baseline="top",
-            yoffset=-0.015 * top,
-            text_font_style="bold",
-        )
-        return lines * labels
-
-    def _add_threshold(self, plot: Any, element: Any) -> None:
-        self._plot = plot
-        threshold = self._threshold()
-        if self._span is not None and self._span in plot.state.center:
+    def _draw_threshold(self, plot: Any, element: Any) -> None:
+        """The line, and a zone where unrelated patterns join by chance."""
+        self._plots.add(plot)
+        threshold, chance = self._threshold(), self._chance()
+        line = next((m for m in plot.state.center if isinstance(m, Span)), None)
+        if line is None:
+            line = Span(
+                location=threshold,
+                dimension="width",
+                line_width=3,
+                line_color="#d62728",
+                line_dash="dashed",
+                editable=True,
+                visible=self.session.shown.classes is not None,
+            )
+            line.on_change("location", lambda attr, old, new: self._dragged(plot, float(new)))
+            zone = BoxAnnotation(bottom=chance, fill_color="#8a8a8a", fill_alpha=0.13, line_alpha=0)
+            plot.state.add_layout(zone)
+            plot.state.add_layout(line)
             return
-        self._line = threshold
-        self._span = Span(
-            location=threshold, dimension="width", line_width=3, line_color="#d62728", line_dash="dashed", editable=True
-        )
-        self._span.on_change("location", self._dragged)
-        plot.state.add_layout(self._span)
+        line.visible = self.session.shown.classes is not None
+        if abs(line.location - threshold) >= _STEP:  # not where the hand that drags it has it already
+            line.location = threshold
+        zone = next(m for m in plot.state.center if isinstance(m, BoxAnnotation))
+        if zone.bottom != chance:
+            zone.bottom = chance
+
+    def _chance(self) -> float:
+        tree = self.session.shown.tree
+        return float(tree.suggestion.chance) if tree is not None else 2.0
 
     def _threshold(self) -> float:
         classes = self.session.shown.classes
         return float(classes.threshold) if classes is not None else 0.0
 
-    def _dragged(self, attr: str, old: float, new: float) -> None:
-        self._line = float(new)
-        value = round(min(max(float(new), 0.0), 2.0), 4)
-        if abs(value - self._threshold()) < 1e-6:
-            return
-        plot = self._plot
-        self.session.change_soon({"cluster.threshold": value}, lambda: hold(plot.document, comm=plot.comm))
+    def _dragged(self, plot: Any, new: float) -> None:
+        if abs(new - self._threshold()) >= _STEP:  # by a hand, not by the program
+            value = round(min(max(new, 0.0), 2.0), 4)
+            self.session.change_soon({"cluster.threshold": value}, lambda: hold(plot.document, comm=plot.comm))
 
-    def _place(self, threshold: float) -> None:
-        self._line = threshold
-        if self._span is not None:
-            self._span.location = threshold
+    def _tapped(self, x: float, y: float) -> None:
+        """Choose the class of a branch below the line, or let it go."""
+        shown = self.session.shown
+        if shown.tree is None or y > self._threshold() or not 0 <= round(x) < shown.tree.size:
+            return
+        label = int(shown.classes.labels[shown.tree.order[round(x)]])
+        self.session.choose_class(None if label == self.session.label else label)
 
     def refresh(self) -> None:
         """Draw the tree that the session shows."""
@@ -107,32 +150,27 @@ class TreeView:
         tree, classes = shown.tree, shown.classes
         colours = palette.class_colours(shown.findings)
         chosen = self.session.component
-        leaves = [
-            (x, 0.0, f"▸{k}" if k == chosen else str(k), colours[int(classes.labels[k])])
-            for x, k in enumerate(tree.leaf_order)
-        ]
         top = max(0.3, float(tree.merges[:, 2].max()) if len(tree.merges) else 0.3) * 1.08
-        self._pipe.send((branches(tree, classes, colours), leaves, top))
+        self._frame.resize((-0.7, -0.09 * top, tree.size - 0.3, top), self._frame.size)
+        segments = branches(tree, classes, colours)
+        if self._drawn is not tree:
+            self._drawn = tree
+            self._trunk.show(**_columns([segment[:4] for segment in segments], "x0", "y0", "x1", "y1"))
+        coloured = [segment for segment in segments if segment[4] != ABOVE]
+        self._branches.show(**_columns(coloured, "x0", "y0", "x1", "y1", "colour"))
+        for plot in self._plots:
+            with held(plot):
+                self._draw_threshold(plot, None)
+        self._leaves.show(
+            x=list(range(tree.size)),
+            text=[f"▸{k}" if k == chosen else str(k) for k in tree.order],
+        )
         note = f"{classes.count} classes at {classes.threshold:.3f}" + (" (suggested)" if classes.suggested else "")
         if tree.inversions:
             note += f" · {tree.inversions} merge{'s' if tree.inversions > 1 else ''} below one joined before (drawn as found)"
+        if tree.suggestion.chance < 1:
+            note += f" · shaded: above {tree.suggestion.chance:.2f} unrelated patterns join by chance"
         say(self.caption, note)
-        if self._rank != tree.size:
-            self._rank = tree.size
-            self._build(top)
-        elif self._span is not None and abs(self._line - classes.threshold) > 1e-4:
-            self._place(classes.threshold)  # never back under the hand that drags it
-
-    def _build(self, top: float) -> None:
-        self._span = None
-        width, height = self.size
-        self.pane.object = hv.DynamicMap(self._draw, streams=[self._pipe]).opts(
-            hv.opts.Overlay(
-                frame_width=width, frame_height=height, xaxis=None, ylabel="1 − correlation", toolbar="above",
-                default_tools=["ywheel_zoom", "reset", "save"], active_tools=[], show_legend=False, framewise=True,
-                xlim=(-0.7, self._rank - 0.3), ylim=(-0.09 * top, top), hooks=named("dendrogram", "", self._add_threshold),
-            )
-        )  # fmt: skip
 
     def close(self) -> None:
         """Let go of the figure."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import io
 import tempfile
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -13,15 +14,15 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from stem4d_panel.app import notebook
+from stem4d_panel.app import notebook, shell
 from stem4d_panel.app.boot import boot
 from stem4d_panel.app.controls import THEME, Controls
 from stem4d_panel.app.session import Session
-from stem4d_panel.app.shell import TEMPLATE
 from stem4d_panel.app.text import caption, safe_text, say
 from stem4d_panel.settings import Settings
 
 SIDEBAR = 330
+_PATIENCE = 0.3  # seconds that a page waits for a result that is in the cache
 
 
 class Workbench(pn.viewable.Viewer):
@@ -55,7 +56,8 @@ class Workbench(pn.viewable.Viewer):
         self.controls = Controls(self.session, Path(folder) if folder is not None else None, self._save)
         self.screen: Any = None
         self._started = False
-        self._held: list[Callable[[], None]] | None = None  # what waits for a notebook's page to connect
+        # what waits for the page: Panel forgets a change made after the page was sent and before it has loaded
+        self._held: list[Callable[[], None]] | None = None if self._document is None else []
         self._body = pn.Column(
             pmui.Typography("Loading the figures …", variant="body2", margin=16), sizing_mode="stretch_width", margin=0
         )
@@ -94,7 +96,10 @@ class Workbench(pn.viewable.Viewer):
             if not notebook.in_kernel():
                 self._start()
         else:
-            boot.when_ready(self._ready)
+            if boot.done:
+                self._fill_before_it_is_sent()
+            else:
+                boot.when_ready(self._ready)
             pn.state.onload(self._loaded)
             _clean_up_after(self)
 
@@ -104,8 +109,14 @@ class Workbench(pn.viewable.Viewer):
             self._view = pn.Row(side, self._main, sizing_mode="stretch_width", margin=0)
         return self._view
 
-    def page(self) -> Any:
-        """The whole browser page, with a header and the choice of light and dark."""
+    def page(self, poll: bool = False) -> Any:
+        """The whole browser page, with a header and the choice of light and dark.
+
+        Parameters
+        ----------
+        poll : bool
+            Whether the page, until its widgets are drawn, asks the server's ``progress`` how far it has come.
+        """
         title = caption(margin=(8, 12), styles={"color": "white"})
         self.session.param.watch(lambda e: say(title, _headline(e.new)), "shown")
         return pmui.Page(
@@ -116,7 +127,7 @@ class Workbench(pn.viewable.Viewer):
             sidebar_width=SIDEBAR,
             sidebar_resizable=False,
             theme_config=THEME,
-            template=TEMPLATE,
+            template=shell.template(poll),
         )
 
     def servable(self, *args: Any, **kwargs: Any) -> Any:
@@ -135,6 +146,7 @@ class Workbench(pn.viewable.Viewer):
         """Let go of the work and of the figures."""
         boot.forget(self._ready)
         self.session.close()
+        self.controls.picker.close()
         if self.screen is not None:
             self.screen.close()
 
@@ -152,14 +164,25 @@ class Workbench(pn.viewable.Viewer):
         else:
             then()
 
+    def _fill_before_it_is_sent(self) -> None:
+        """Figures and what is known already go out with the page: nothing is drawn twice."""
+        self._start()
+        until = time.monotonic() + _PATIENCE
+        while self.session.busy and time.monotonic() < until:
+            held, self._held = self._held or [], []
+            for then in held:
+                then()
+            time.sleep(0.002)
+        self._fill()
+
     def _loaded(self) -> None:
         boot.start()
-        self._start()
+        self._connected()
 
     def _connected(self) -> None:
-        """The notebook's page shows the view: it gets what was held back, since it would have missed what came before."""
+        """The page shows the view: it gets what was held back, since it would have missed what came before."""
         held, self._held = self._held or [], None
-        for then in [*held, self._start]:
+        for then in [*held, self._start, self._show_progress]:
             self.call(then)  # later: events that arise while Panel takes in a message of the page never leave
 
     def _start(self) -> None:
@@ -179,17 +202,20 @@ class Workbench(pn.viewable.Viewer):
 
         self.screen, layout = content(self.session)
         self._body[:] = [layout]
+        self._show_progress()
 
     def _show_progress(self) -> None:
         progress, session = self.session.progress, self.session
         self._cancel.disabled = not session.busy
         done = all(state == "up to date" for state, _ in session.steps.values())
         self._run.visible = not session.busy and not done and session.analysis is not None
-        if session.busy:
+        if self._held is not None:
+            say(self._status, "connecting")
+        elif session.busy:
             say(self._status, str(progress) if progress is not None else "working")
             self._progress.value = progress.percent if progress is not None else 0
         else:
-            say(self._status, "ready" if done else "not up to date")
+            say(self._status, "not up to date" if not done else "ready" if self.screen else "loading the figures")
             self._progress.value = 100 if done else 0
 
     def _show_message(self, message: tuple[str, str] | None) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from stem4d_panel.errors import Cancelled
 from stem4d_panel.factorize.sparse import SparseRows
+from stem4d_panel.runtime.progress import still_wanted
 from stem4d_panel.runtime.threads import map_blocks
 
 Arrays = tuple[np.ndarray, ...]
@@ -94,11 +96,12 @@ class Blocks(ABC):
         product : ndarray, shape (m, k)
             Xᵀ @ row_results[0].
         """
-        k, right = right.shape[1], padded(right, self.dtype)
+        k, dtype = right.shape[1], self.dtype  # not `self`: the work may travel to other processes
+        right = padded(right, dtype)
 
         def work(block: Any, *parts: np.ndarray) -> tuple[Arrays, Arrays]:
             new = update(np.asarray(block @ right), *parts)
-            return new, (np.asarray(block.T @ padded(new[0], self.dtype)),)
+            return new, (np.asarray(block.T @ padded(new[0], dtype)),)
 
         found, (product,) = self.reduce_blocks(work, *rows)
         return found, product[:, :k]
@@ -143,14 +146,19 @@ class MemoryBlocks(Blocks):
     Parameters
     ----------
     X : ndarray or SparseRows, shape (n, m), float32 or float64
+        A map of a file (`numpy.memmap`) is read through block by block.
+    moments : tuple of float, optional
+        Squared norm and sum of the matrix, where they are known.
     """
 
-    def __init__(self, X: np.ndarray | SparseRows) -> None:
+    def __init__(self, X: np.ndarray | SparseRows, moments: tuple[float, float] | None = None) -> None:
         self.X = X
         self.shape = (int(X.shape[0]), int(X.shape[1]))
         self.dtype = np.dtype(X.dtype)
         self.filled = X.size if isinstance(X, np.ndarray) else len(X.values)
         self.reads = 0
+        if moments is not None:
+            self._moments = moments
         n = self.shape[0]
         # sparse rows gain nothing from a cache; each block of them makes a full sum, and must be worth a thread's turn
         rows = _BLOCK_BYTES * n // max(1, X.nbytes) if isinstance(X, np.ndarray) else n
@@ -161,12 +169,14 @@ class MemoryBlocks(Blocks):
         """See :meth:`Blocks.reduce_blocks`."""
         self.reads += 1
         n, step = self.shape[0], self._rows
-        blocks = -(-n // step)
+        blocks, wanted = -(-n // step), still_wanted()
 
         def group(first: int, last: int) -> tuple[list[Arrays], list[np.ndarray]]:
             results: list[Arrays] = []
             sums: list[np.ndarray] = []
             for start in range(first * step, min(last * step, n), step):
+                if not wanted():
+                    raise Cancelled("cancelled")
                 stop = min(start + step, n)
                 new, adds = work(self.X[start:stop], *(r[start:stop] for r in rows))
                 results.append(new)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stem4d_panel.prepare.chain import smooth_over_scan
+from stem4d_panel.prepare.rolling import smooth_over_scan
 
 
 @dataclass(frozen=True, eq=False)

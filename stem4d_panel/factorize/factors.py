@@ -10,6 +10,7 @@ from stem4d_panel.errors import SettingError
 from stem4d_panel.factorize.blocks import Blocks, MemoryBlocks
 from stem4d_panel.factorize.classic import als_steps, mu_steps
 from stem4d_panel.factorize.constraints import NoHoles, Resolution
+from stem4d_panel.factorize.dask_blocks import DaskBlocks
 from stem4d_panel.factorize.fit import (
     Plan,
     Solution,
@@ -24,6 +25,7 @@ from stem4d_panel.factorize.kl import kl_steps
 from stem4d_panel.factorize.lowrank import OVERSAMPLING, LowRank, compress_steps
 from stem4d_panel.factorize.start import initial_factors
 from stem4d_panel.prepare.frames import Frames
+from stem4d_panel.prepare.remote import RemoteRows
 from stem4d_panel.runtime.progress import Steps
 from stem4d_panel.settings import FactorizeSettings
 
@@ -90,10 +92,18 @@ class Factors:
 
 def compression_steps(frames: Frames, settings: FactorizeSettings, rank: int) -> Steps[Compression]:
     """Compress prepared frames for all ranks up to the larger of `rank` and ``factorize.rank_max``."""
-    blocks = MemoryBlocks(frames.matrix)
+    blocks = _blocks(frames)
     size = 2 * max(settings.rank_max, rank) if max(settings.rank_max, rank) < 100 else rank + OVERSAMPLING
     low = yield from compress_steps(blocks, size, settings.seed)
     return Compression(blocks, low)
+
+
+def _blocks(frames: Frames) -> Blocks:
+    moments = frames.square, frames.total
+    if isinstance(frames.matrix, RemoteRows):
+        remote = frames.matrix
+        return DaskBlocks(remote.client, remote.parts, remote.rows, remote.shape[1], moments=moments)
+    return MemoryBlocks(frames.matrix, moments)
 
 
 def constraints_of(frames: Frames, settings: FactorizeSettings) -> tuple[Constraints, list[str]]:

@@ -8,11 +8,14 @@ import numpy as np
 
 from stem4d_panel.factorize.blocks import Blocks
 from stem4d_panel.factorize.hals import FREE, RAMP, Constraints, Fit, Matrix, hals_steps, relative_error, solve_weights
-from stem4d_panel.factorize.lowrank import LowRank
+from stem4d_panel.factorize.lowrank import LowRank, compress_steps, reference_steps
 from stem4d_panel.factorize.start import initial_factors
 from stem4d_panel.runtime.progress import Steps
 
 TRIAL = 20  # iterations after which the starts are compared
+# plain iterations that lead into scikit-learn's minimum, and by what the tolerance of the others is divided
+_FOLLOWED, _FOLLOWED_CHEAP = (10, 3), (80, 10)
+_DEAR = 2  # reads that cost more than this many of the compressed form are spent on one way alone
 
 
 @dataclass(frozen=True)
@@ -107,14 +110,14 @@ def _settle_steps(low: Matrix, fit: Fit, plan: Plan) -> Steps[Fit]:
     return Fit(settled.W, settled.Ht, fit.errors + settled.errors, settled.converged, settled.best)
 
 
-def polish_steps(blocks: Blocks, fit: Fit, plan: Plan, ramp: int = 1) -> Steps[Solution]:
-    """Finish on the full data: iterations, then the weights.
+def polish_steps(blocks: Blocks, fit: Fit, plan: Plan, ramp: int = 1, plain: int = 0) -> Steps[Solution]:
+    """Finish on the full data: iterations, the first `plain` of which are not accelerated, then the weights.
 
     Without constraints the weights are the exact non-negative least squares for H; with them, those of the last iteration.
     """
     rng = np.random.default_rng(plan.seed)
     done = yield from hals_steps(
-        blocks, fit.W, fit.Ht, plan.polish, tol=plan.tol, rng=rng, constraints=plan.constraints, ramp=ramp
+        blocks, fit.W, fit.Ht, plan.polish, tol=plan.tol, rng=rng, constraints=plan.constraints, ramp=ramp, plain=plain
     )
     W, Ht = done.W, done.Ht
     if not plan.constraints:
@@ -127,6 +130,49 @@ def polish_steps(blocks: Blocks, fit: Fit, plan: Plan, ramp: int = 1) -> Steps[S
     return Solution(W, np.ascontiguousarray(Ht.T), error, curve, len(curve), converged)
 
 
+def lowest_steps(blocks: Blocks, size: int, plan: Plan, seed: int) -> Steps[Solution]:
+    """To scikit-learn's minimum, and where reads cost little to the lower of that and others; without constraints.
+
+    Parameters
+    ----------
+    blocks : Blocks
+    size : int
+        Singular vectors of the compressed form.
+    plan : Plan
+        Its `start` is ``nndsvda``.
+    seed : int
+        The ``random_state`` that scikit-learn is given.
+    """
+    cost = _cost(blocks, size)
+    plain, finer = _FOLLOWED if cost >= 1 else _FOLLOWED_CHEAP
+    followed = yield from followed_steps(blocks, replace(plan, tol=plan.tol / finer), seed, plain)
+    if cost > _DEAR:
+        return followed
+    low = yield from compress_steps(blocks, size, plan.seed)
+    other = yield from compressed_steps(blocks, low, plan)
+    return min(followed, other, key=lambda found: found.error)
+
+
+def followed_steps(blocks: Blocks, plan: Plan, seed: int, plain: int) -> Steps[Solution]:
+    """To the minimum that scikit-learn finds from the same seed, and further down into it; without constraints.
+
+    Many minima lie near each other, and which one is reached is decided by the start and the first iterations: so these
+    are scikit-learn's own, and only then is it accelerated.
+
+    Parameters
+    ----------
+    blocks : Blocks
+    plan : Plan
+    seed : int
+        The ``random_state`` that scikit-learn is given.
+    plain : int
+        Iterations before the acceleration.
+    """
+    low = yield from reference_steps(blocks, plan.rank, seed)
+    first = Fit(*initial_factors(low, plan.rank, "nndsvda", seed, fill=low.mean))
+    return (yield from polish_steps(blocks, first, plan, plain=plain))
+
+
 def compressed_steps(blocks: Blocks, low: LowRank, plan: Plan) -> Steps[Solution]:
     """The whole way to the lowest error, without constraints.
 
@@ -135,8 +181,7 @@ def compressed_steps(blocks: Blocks, low: LowRank, plan: Plan) -> Steps[Solution
     these are finished. Where the data are so empty that an iteration on them costs less than a compressed one, more
     starts are tried, and only there.
     """
-    # what a read of the data costs against one of the compressed form, whose sweeps weigh as much as its products
-    cost = 2 * blocks.filled / (len(low.values) * sum(blocks.shape))
+    cost = _cost(blocks, len(low.values))
     if cost < 1:
         plan = replace(plan, tol=plan.tol / 10)
         tried = yield from starts_steps(blocks, low, replace(plan, starts=2 * plan.starts))
@@ -147,13 +192,18 @@ def compressed_steps(blocks: Blocks, low: LowRank, plan: Plan) -> Steps[Solution
             tried.append((yield from _trial_steps(blocks, settled, plan)))
         plain = Fit(*initial_factors(low, plan.rank, plan.start, plan.seed))
         tried.append((yield from _trial_steps(blocks, plain, plan)))
-    finished = 1 if cost > 2 else max(2, len(tried) - 1)
+    finished = 1 if cost > _DEAR else max(2, len(tried) - 1)
     first, *others = sorted(tried, key=lambda fit: fit.best)[:finished]
     best = yield from polish_steps(blocks, first, plan)
     for fit in others:
         solution = yield from polish_steps(blocks, fit, plan)
         best = min(best, solution, key=lambda found: found.error)
     return best
+
+
+def _cost(blocks: Blocks, size: int) -> float:
+    """What a read of the data costs against one of the compressed form, whose sweeps weigh as much as its products."""
+    return 2 * blocks.filled / (size * sum(blocks.shape))
 
 
 def _trial_steps(blocks: Blocks, fit: Fit, plan: Plan) -> Steps[Fit]:

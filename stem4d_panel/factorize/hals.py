@@ -102,6 +102,7 @@ def hals_steps(
     rng: np.random.Generator,
     constraints: Constraints = FREE,
     ramp: int = RAMP,
+    plain: int = 0,
     stage: str = "factorise",
 ) -> Steps[Fit]:
     """Improve factors of a non-negative matrix.
@@ -121,6 +122,8 @@ def hals_steps(
     constraints : Constraints
         Applied after each half step, in full after `ramp` iterations.
     ramp : int
+    plain : int
+        First iterations that are plain coordinate descent: one sweep after each product, nothing extrapolated.
     stage : str
         Name for the progress.
 
@@ -140,12 +143,14 @@ def hals_steps(
     converged = False
     while len(errors) < iterations and not converged:
         strength = min(1.0, (len(errors) + 1) / max(1, ramp))
+        held = len(errors) < plain
+        sweeps = 1 if held else SWEEPS
         with blas_threads(1):
-            step = 0.0 if constraints or len(errors) == iterations - 1 else beta
-            (w_far, w_new), product = _left(data, h_next, w_next, w_last, step, constraints.maps, strength)
+            step = 0.0 if constraints or held or len(errors) == iterations - 1 else beta
+            (w_far, w_new), product = _left(data, h_next, w_next, w_last, step, sweeps, constraints.maps, strength)
             gram_w = w_far.T @ w_far
             h_new = h_next.copy()
-            sweep(h_new, np.ascontiguousarray(product), gram_w, SWEEPS)
+            sweep(h_new, np.ascontiguousarray(product), gram_w, sweeps)
             if constraints.patterns is not None:
                 h_new = constraints.patterns(h_new, strength)
             gram_h = h_new.T @ h_new
@@ -156,11 +161,11 @@ def hals_steps(
         if error < best[0] or constraints:
             best = (error, w_far, h_new)
         dead = _dead(gram_w) | _dead(gram_h)
-        revived_now = bool(dead.any()) and not dead.all() and revived < 3
+        revived_now = bool(dead.any()) and not dead.all() and revived < 3 and not held
         if revived_now:
             revived += 1
             w_new, h_new = _revived(w_new, h_new, dead, rng)
-        if constraints or revived_now:  # a constraint does not bear extrapolation
+        if constraints or held or revived_now:  # a constraint does not bear extrapolation
             w_next, h_next = w_new, h_new
         elif rose:  # begin to extrapolate anew, and more slowly; from the best pair where the step went far astray
             if error > best[0] * (1 + _ASTRAY):
@@ -171,7 +176,7 @@ def hals_steps(
             h_next = np.maximum(h_new + h_new.dtype.type(beta) * (h_new - h_last), 0)
             beta, limit = min(limit, _GROWTH * beta), min(1.0, _CEILING * limit)
         w_last, h_last = w_new, h_new
-        if len(errors) > CHECK and len(errors) % CHECK == 0 and len(errors) > (ramp if constraints else 0):
+        if len(errors) > CHECK + plain and len(errors) % CHECK == 0 and len(errors) > (ramp if constraints else 0):
             last = errors[-1 - CHECK :]  # its spread: a step too far, taken back later, is no convergence
             converged = max(last) - min(last) <= tol * last[0]
         yield Progress(stage, len(errors), iterations, "iteration", f"error {error:.4f}")
@@ -184,6 +189,7 @@ def _left(
     W: np.ndarray,
     last: np.ndarray,
     step: float,
+    sweeps: int,
     constrain: Constraint | None,
     strength: float,
 ) -> tuple[Arrays, np.ndarray]:
@@ -193,13 +199,13 @@ def _left(
 
         def update(product: np.ndarray, rows: np.ndarray, rows_last: np.ndarray) -> Arrays:
             new = rows.copy()
-            sweep_block(new, product, gram, SWEEPS, 0.01)
+            sweep_block(new, product, gram, sweeps, 0.01)
             return (np.maximum(new + by * (new - rows_last), 0) if by else new), new
 
         found, product = data.half_steps(right, update, W, last)
         return found, product
     new = W.copy()
-    sweep(new, data.times(right), gram, SWEEPS)
+    sweep(new, data.times(right), gram, sweeps)
     new = constrain(new, strength)
     far = np.maximum(new + by * (new - last), 0)
     return (far, new), data.transposed_times(far)[:, : W.shape[1]]

@@ -68,6 +68,47 @@ class LowRank:
         return found, np.asarray(self.right @ product)
 
 
+def reference_steps(blocks: Blocks, rank: int, seed: int) -> Steps[LowRank]:
+    """The decomposition that scikit-learn's NMF begins with, random numbers and all; nine reads, or six for a high rank.
+
+    Its last components lie in the noise, where not even seven power iterations settle them: only the same numbers, put
+    through the same products, give the same ones.
+
+    Parameters
+    ----------
+    blocks : Blocks
+    rank : int
+        Ten singular vectors more are kept.
+    seed : int
+        The ``random_state`` that scikit-learn is given.
+    """
+    n, m = blocks.shape
+    size = min(rank + 10, n, m)
+    turns = 7 if rank < 0.1 * min(n, m) else 4
+    thin = np.random.RandomState(seed).normal(size=(min(n, m), size)).astype(blocks.dtype)
+    yield Progress("compress", 0, turns + 2, "read")
+    right = thin if n >= m else np.linalg.qr(blocks.transposed_times(thin)[:, :size])[0]
+    for turn in range(turns):
+        right = np.linalg.qr(blocks.gram_times(right)[:, :size])[0]
+        yield Progress("compress", turn + 1, turns + 2, "read")
+    left = blocks.times(right)[:, :size]
+    if n >= m:  # projected from the longer side
+        left = np.linalg.qr(left)[0]
+        right = blocks.transposed_times(left)[:, :size]
+    # the side that is orthonormal is turned by the decomposition of the other
+    whole, base = (right, left) if n >= m else (left, right)
+    vectors, values, turn_ = np.linalg.svd(whole, full_matrices=False)
+    turned = base @ turn_.T
+    left, right = (turned * values, vectors) if n >= m else (vectors * values, turned)
+    return LowRank(
+        left=np.ascontiguousarray(left),
+        right=np.ascontiguousarray(right),
+        values=values.astype(np.float64),
+        square=blocks.square,
+        mean=blocks.mean,
+    )
+
+
 def compress_steps(blocks: Blocks, size: int, seed: int, reads: int = 3) -> Steps[LowRank]:
     """Randomised range finder with power iterations, each of which costs one read (Halko, Martinsson & Tropp 2011).
 

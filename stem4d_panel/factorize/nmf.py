@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from stem4d_panel.factorize.fit import (
     compressed_steps,
     direct_steps,
     full_error,
+    lowest_steps,
     polish_steps,
     preview_steps,
 )
@@ -49,7 +51,8 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
     constraints : Constraints or None, default=None
         What the factors obey beside being non-negative (``solver="hals"`` only).
     starts : int, default=2
-        Starts that HALS tries on the compressed data; the first is `init`, the others are random.
+        Starts that HALS tries on the compressed data; the first is `init`, the others are random. From ``nndsvda`` without
+        constraints a large matrix is taken to scikit-learn's minimum, and to others only if it is nearly empty.
     compress : bool, default=True
         Iterate on the leading singular vectors first where X is large (``solver="hals"`` only).
     max_iter : int, default=300
@@ -57,7 +60,7 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
     tol : float, default=1e-5
         Stops when the relative error falls by less than this part of itself over five iterations.
     random_state : int, RandomState or None, default=0
-        Seed of every random number.
+        Seed of every random number; with the same whole number scikit-learn's ``nndsvda`` starts from the same factors.
 
     Attributes
     ----------
@@ -162,9 +165,13 @@ class NMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             rank, self.init, self.starts, seed, polish=self.max_iter, tol=self.tol, constraints=self.constraints or FREE
         )
         size = _FACTOR * rank + 4
+        large = self.compress and min(blocks.shape) >= _SMALL * size
+        if large and self.solver == "hals" and self.init == "nndsvda" and not self.constraints:
+            same = int(self.random_state) if isinstance(self.random_state, Integral) else seed
+            return (yield from lowest_steps(blocks, size, plan, same))
         low = yield from compress_steps(blocks, size, seed)
         if self.solver == "hals":
-            if not self.compress or min(blocks.shape) < _SMALL * size:
+            if not large:
                 return (yield from direct_steps(blocks, low, plan))
             if not self.constraints:
                 return (yield from compressed_steps(blocks, low, plan))

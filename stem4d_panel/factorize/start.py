@@ -7,7 +7,9 @@ import numpy as np
 from stem4d_panel.factorize.lowrank import LowRank
 
 
-def initial_factors(low: LowRank, rank: int, start: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def initial_factors(
+    low: LowRank, rank: int, start: str, seed: int, fill: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Initial W and Hᵀ.
 
     Parameters
@@ -20,6 +22,8 @@ def initial_factors(low: LowRank, rank: int, start: str, seed: int) -> tuple[np.
         size that makes an even product of X's mean (the mean itself, as is usual, would make the start depend on the
         unit of X); or half-normal random numbers. Components beyond the singular vectors at hand are random.
     seed : int
+    fill : float or None
+        Another value for the zeros of ``nndsvda``.
 
     Returns
     -------
@@ -45,8 +49,8 @@ def initial_factors(low: LowRank, rank: int, start: str, seed: int) -> tuple[np.
             factor = np.sqrt(low.values[j] * size)
             W[:, j], Ht[:, j] = factor * a / np.linalg.norm(a), factor * b / np.linalg.norm(b)
     if start == "nndsvda":
-        W[W <= 1e-12 * W.max()] = scale
-        Ht[Ht <= 1e-12 * Ht.max()] = scale
+        W[W <= 1e-12 * W.max()] = scale if fill is None else fill
+        Ht[Ht <= 1e-12 * Ht.max()] = scale if fill is None else fill
     W[:, known:] = np.abs(rng.standard_normal((n, rank - known))) * scale
     Ht[:, known:] = np.abs(rng.standard_normal((m, rank - known))) * scale
     return W.astype(low.dtype), Ht.astype(low.dtype)

@@ -11,6 +11,7 @@ import numpy as np
 from stem4d_panel.cluster.classes import Classes
 from stem4d_panel.cluster.tree import Tree
 from stem4d_panel.factorize.factors import Factors
+from stem4d_panel.measure.details import Details
 from stem4d_panel.measure.findings import Findings
 from stem4d_panel.scan.scan import Axis
 from stem4d_panel.settings import Settings
@@ -31,7 +32,7 @@ class Result:
     mask : ndarray, shape (ky, kx), bool
     mean_pattern : ndarray, shape (ky, kx), float32
         Aligned and binned, zero where masked.
-    factors, tree, classes, findings :
+    factors, tree, classes, findings, details :
         As the stages made them.
     settings : Settings
     calibration : mapping
@@ -56,6 +57,7 @@ class Result:
     tree: Tree
     classes: Classes
     findings: Findings
+    details: Details
     settings: Settings
     calibration: Mapping[str, Any] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)

@@ -13,16 +13,17 @@ import h5py
 import numpy as np
 
 from stem4d_panel.cluster.classes import Classes
-from stem4d_panel.cluster.tree import Tree
+from stem4d_panel.cluster.tree import Suggestion, Tree
 from stem4d_panel.errors import DataError, SettingError
 from stem4d_panel.factorize.factors import Factors
 from stem4d_panel.measure.findings import ClassFinding, Findings
+from stem4d_panel.results.plain import details_from_plain, details_to_plain
 from stem4d_panel.results.result import Result
 from stem4d_panel.runtime.files import replacing
 from stem4d_panel.scan.scan import Axis
 from stem4d_panel.settings import GROUPS, Settings
 
-LAYOUT = 1
+LAYOUT = 3
 
 # name -> axes; everything under /entry
 _ARRAYS: dict[str, tuple[str, ...]] = {
@@ -37,9 +38,17 @@ _ARRAYS: dict[str, tuple[str, ...]] = {
     "distances": ("k", "k_other"),
     "pair_rotations": ("k", "k_other"),
     "anisotropy": ("k",),
+    "coherence": ("k",),
+    "apart": ("k",),
+    "mirrored": ("k",),
+    "leaf_order": ("k",),
+    "merge_similarity": ("merge",),
+    "merge_mirrored": ("merge",),
+    "merge_p_values": ("merge",),
     "class_maps": ("c", "y", "x"),
     "class_patterns": ("c", "ky", "kx"),
     "class_located": ("c", "y", "x"),
+    "class_autocorrelation": ("c", "angle"),
     "orientation": ("y", "x"),
     "position_labels": ("y", "x"),
     "error_curve": ("iteration",),
@@ -69,9 +78,17 @@ def _arrays(result: Result) -> dict[str, np.ndarray]:
         "distances": tree.distances,
         "pair_rotations": tree.rotations,
         "anisotropy": tree.anisotropy,
+        "coherence": tree.coherence,
+        "apart": tree.apart.astype(np.uint8),
+        "mirrored": classes.mirrored.astype(np.uint8),
+        "leaf_order": np.array(tree.order, np.int64),
+        "merge_similarity": tree.similarity,
+        "merge_mirrored": tree.mirrored.astype(np.uint8),
+        "merge_p_values": tree.p_values,
         "class_maps": classes.maps,
         "class_patterns": classes.patterns,
         "class_located": classes.located,
+        "class_autocorrelation": classes.autocorrelation,
         "orientation": findings.orientation,
         "position_labels": findings.position_labels,
         "error_curve": factors.error_curve,
@@ -145,7 +162,8 @@ def _write_processes(entry: h5py.Group, result: Result) -> None:
     recipe = result.settings.as_dict()
     text = json.dumps(recipe, sort_keys=True)
     outcome: dict[str, dict[str, Any]] = {
-        "calibration": {"calibration": dict(result.calibration), "source": dict(result.source)},
+        "data": {"source": dict(result.source)},
+        "calibration": {"calibration": dict(result.calibration)},
         "prepare": {"preparation": dict(result.preparation), "warnings": list(result.warnings)},
         "factorize": {
             "rank": result.factors.rank,
@@ -154,8 +172,15 @@ def _write_processes(entry: h5py.Group, result: Result) -> None:
             "converged": result.factors.converged,
             "warnings": list(result.factors.warnings),
         },
-        "cluster": {"threshold": result.classes.threshold, "suggested": result.classes.suggested},
-        "measure": {"classes": [asdict(c) for c in result.findings.classes]},
+        "cluster": {
+            "threshold": result.classes.threshold,
+            "suggested": result.classes.suggested,
+            "suggestion": asdict(result.tree.suggestion),
+        },
+        "measure": {
+            "classes": [asdict(c) for c in result.findings.classes],
+            "details": details_to_plain(result.details),
+        },
     }
     for i, stage in enumerate(GROUPS, start=1):
         process = entry.create_group(f"process_{i}")
@@ -231,10 +256,9 @@ def load_result(path: str | Path) -> Result:
             if "stem4d_layout" not in f.attrs:
                 raise DataError(f"{path.name}: is not a result of stem4d_panel")
             layout = int(f.attrs["stem4d_layout"])
-            if layout > LAYOUT:
-                raise DataError(
-                    f"{path.name}: has layout {layout}, this version reads up to {LAYOUT}; update stem4d_panel"
-                )
+            if layout != LAYOUT:
+                what = "update stem4d_panel" if layout > LAYOUT else "analyse the scan again"
+                raise DataError(f"{path.name}: has layout {layout}, this version reads {LAYOUT}; {what}")
             return _read(f["entry"], path.name)
     except DataError:
         raise
@@ -291,16 +315,31 @@ def _read(entry: h5py.Group, name: str) -> Result:
     kind = tuple(entry["merges/kind"].asstr()[()])
     if len(kind) != len(a["merges"]):
         raise ValueError("merges/kind does not fit merges")
-    tree = Tree(a["merges"], kind, a["distances"], a["pair_rotations"], a["anisotropy"])
+    tree = Tree(
+        a["merges"],
+        kind,
+        a["distances"],
+        a["pair_rotations"],
+        a["anisotropy"],
+        a["coherence"],
+        a["apart"].astype(bool),
+        a["merge_similarity"],
+        a["merge_mirrored"].astype(bool),
+        a["merge_p_values"],
+        tuple(int(i) for i in a["leaf_order"]),
+        Suggestion(**cut["suggestion"]),
+    )
     classes = Classes(
         cut["threshold"],
         cut["suggested"],
         a["labels"],
         a["rotations"],
+        a["mirrored"].astype(bool),
         a["shifts"],
         a["class_patterns"],
         a["class_maps"],
         a["class_located"],
+        a["class_autocorrelation"],
     )
     found = tuple(ClassFinding(**{**c, "members": tuple(c["members"])}) for c in notes["measure"]["classes"])
     cy, cx = np.asarray(entry["provenance/centre"][()], np.float64)
@@ -314,9 +353,10 @@ def _read(entry: h5py.Group, name: str) -> Result:
         tree=tree,
         classes=classes,
         findings=Findings(found, a["position_labels"], a["orientation"]),
+        details=details_from_plain(notes["measure"]["details"]),
         settings=settings,
         calibration=notes["calibration"]["calibration"],
-        source=notes["calibration"]["source"],
+        source=notes["data"]["source"],
         preparation=notes["prepare"]["preparation"],
         warnings=tuple(notes["prepare"]["warnings"]),
         seconds=program.get("seconds", {}),

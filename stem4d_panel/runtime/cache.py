@@ -13,7 +13,9 @@ BUDGET = 2 * 2**30
 
 
 def size_of(value: Any) -> int:
-    """Bytes of the arrays in a value, dataclasses looked into."""
+    """Bytes of the arrays in a value, dataclasses looked into; those that lie in files count nothing."""
+    if isinstance(value, np.memmap):
+        return 0
     if isinstance(value, np.ndarray):
         return int(value.nbytes)
     if is_dataclass(value):

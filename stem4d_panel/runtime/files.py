@@ -34,7 +34,7 @@ def replacing(target: str | Path, overwrite: bool) -> Iterator[Path]:
     part = None
     try:
         mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
-        handle, part = tempfile.mkstemp(prefix=f".{target.stem[:100]}.", suffix=".part", dir=target.parent)
+        handle, part = tempfile.mkstemp(prefix=f".{target.stem[:40]}.", suffix=".part", dir=target.parent)
         os.close(handle)
         yield Path(part)
         os.chmod(part, mode)

@@ -11,7 +11,7 @@ from itertools import takewhile
 from typing import Any, Literal
 
 from stem4d_panel.errors import Cancelled
-from stem4d_panel.runtime.progress import Progress, Steps
+from stem4d_panel.runtime.progress import Progress, Steps, wanted_while
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 log = logging.getLogger(__name__)
@@ -77,11 +77,14 @@ class Job:
             if self._steps is None:
                 self._steps, self.state = self._make(), "running"
                 self._tell()
-            while self._wanted > 0 and time.monotonic() < until:
-                self.progress = next(self._steps)
-                self._tell(force=False)
+            with wanted_while(lambda: self._wanted > 0):
+                while self._wanted > 0 and time.monotonic() < until:
+                    self.progress = next(self._steps)
+                    self._tell(force=False)
         except StopIteration as end:
             return "done", end.value, None
+        except Cancelled as error:
+            return "cancelled", None, error
         except BaseException as error:  # whatever a job raises belongs to those who asked for it
             return "failed", None, error
         return None
@@ -149,6 +152,11 @@ class Compute:
         with self._change:
             before = takewhile(lambda other: other is not job, self._jobs if job in self._jobs else ())
             return sum(other._idle_from is None for other in before)
+
+    def progress(self) -> Progress | None:
+        """How far the work has come that somebody waits for; None while there is none."""
+        with self._change:
+            return next((j.progress for j in self._jobs if j._idle_from is None and j.progress is not None), None)
 
     def _next(self) -> Job:
         """The job whose turn it is; waits until there is one, with the lock held."""

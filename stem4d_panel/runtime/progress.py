@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -41,3 +43,27 @@ def finish(steps: Steps[T], report: Callable[[Progress], None] | None = None) ->
             return result
         if report is not None:
             report(progress)
+
+
+class _Asked(threading.local):
+    """Per thread: whether the work that it steps is still wanted."""
+
+    wanted: Callable[[], bool] = staticmethod(lambda: True)
+
+
+_asked = _Asked()
+
+
+def still_wanted() -> Callable[[], bool]:
+    """A question that long work between two yields asks now and then; it may be asked from any thread."""
+    return _asked.wanted
+
+
+@contextmanager
+def wanted_while(question: Callable[[], bool]) -> Iterator[None]:
+    """Inside the block, work in this thread is wanted as long as the question says so."""
+    before, _asked.wanted = _asked.wanted, question
+    try:
+        yield
+    finally:
+        _asked.wanted = before

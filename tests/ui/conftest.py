@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 from ui_server import FLAGS, Server, Watched, chromium, free_port
 
 from stem4d_panel.scan.scan import Scan
@@ -19,6 +20,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(item.path).parent == Path(__file__).parent:
             item.add_marker(pytest.mark.ui)
+
+
+expect.set_options(timeout=30_000)  # milliseconds; how fast a change is seen is measured in the benchmarks
 
 
 @pytest.fixture(scope="session")

@@ -70,25 +70,30 @@ def test_bad_files_of_a_folder_leave_the_last_good_result(
     screen = Screen(page)
     screen.wait_ready()
 
-    def choose(name: str, label: str = "Open") -> None:
-        page.get_by_label(label, exact=True).click()
-        page.get_by_role("menuitem", name=name).click()
+    def pick(name: str) -> None:
+        page.locator(".picker-list").get_by_role("button", name=name, exact=True).click()
+
+    def open_it() -> None:
+        page.locator(".picker-open").get_by_role("button", name="Open", exact=True).click()
 
     sample = screen.data("gallery")
-    choose("scan.npy")
+    pick("scan.npy")
+    open_it()
     page.get_by_text("14 × 18 positions").wait_for()
     screen.wait_ready()
     screen.wait_changed("gallery", sample)  # the pictures follow the words
     good = screen.data("gallery")
-    choose("broken.h5")
-    page.get_by_text("broken.h5: not an HDF5 file").first.wait_for()
+    pick("broken.h5")
+    page.locator(".picker-about").get_by_text("broken.h5: not an HDF5 file").wait_for()
     assert screen.data("gallery") == good
-    choose("holes.npy")
+    pick("holes.npy")
+    open_it()
     page.get_by_text("values are not finite").first.wait_for()
     assert screen.data("gallery") == good
-    choose("two.h5")
-    page.get_by_text("two.h5: holds 2 four-dimensional datasets").wait_for()
-    choose("second (8, 18, 32, 32)", "Dataset")
+    pick("two.h5")
+    page.get_by_label("Dataset", exact=True).click()
+    page.get_by_role("menuitem", name="/second 8 × 18 × 32 × 32 uint16").click()
+    open_it()
     page.get_by_text("8 × 18 positions").wait_for()
     screen.wait_ready()
     watched.check()

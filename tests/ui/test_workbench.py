@@ -86,6 +86,82 @@ def test_tapping_the_map_shows_the_pattern_measured_there(screen: Screen, watche
     watched.check()
 
 
+def test_dragging_on_the_map_gives_the_mean_of_a_region_its_model_and_what_is_left(
+    screen: Screen, watched: Watched
+) -> None:
+    left, right, bottom, top = screen.ranges("maps")
+    x, y = (right - left) / 64, (top - bottom) / 64
+    before = screen.data("measured")
+    screen.drag("maps", (left + 10.5 * x, top - 20.5 * y), (left + 14.5 * x, top - 26.5 * y))
+    screen.page.get_by_text("mean of y 20–26, x 10–14 · ").first.wait_for()
+    screen.wait_changed("measured", before)
+    for mode, text in (("model", ", model"), ("residual", ", prepared less model")):
+        before = screen.data("measured")
+        screen.choose("Here", mode)
+        screen.page.get_by_text(text).first.wait_for()
+        screen.wait_changed("measured", before)
+    watched.check()
+
+
+def test_a_detector_drawn_on_the_pattern_shows_its_virtual_image_while_it_is_dragged(
+    screen: Screen, watched: Watched
+) -> None:
+    _, right, _, top = screen.ranges("patterns")
+    before = screen.data("maps")
+    screen.page.mouse.move(*screen.at("patterns", 0.4 * right, 0.0))
+    screen.page.mouse.down()
+    for i in range(1, 6):
+        screen.page.mouse.move(*screen.at("patterns", (0.4 + 0.02 * i) * right, 0.0))
+    screen.page.get_by_text("virtual image of the disc at ").wait_for()  # before the hand lets go
+    screen.wait_changed("maps", before)
+    screen.page.mouse.up()
+    before = screen.data("maps")
+    screen.drag("patterns", (0.4 * right, 0.0), (0.0, 0.4 * top))  # begins inside the disc: moves it
+    screen.page.get_by_text(re.compile(r"^virtual image of the disc at ky -\d+\.\d, kx -?[01]\.\d px")).wait_for()
+    screen.wait_changed("maps", before)
+    screen.choose("A drag draws", "ring detector")
+    screen.drag("patterns", (0.3 * right, 0.0), (0.5 * right, 0.0))
+    screen.page.get_by_text("virtual image of the ring at ky 0.0, kx 0.0 px").wait_for()
+    screen.choose("A drag draws", "no detector")
+    screen.page.get_by_text("crystalline classes over the virtual image").wait_for()
+    watched.check()
+
+
+def test_a_mask_radius_is_dragged_on_the_pattern(screen: Screen, watched: Watched) -> None:
+    screen.choose("A drag draws", "mask radii")
+    _, right, _, _ = screen.ranges("patterns")
+    before = screen.data("gallery")
+    screen.drag("patterns", (0.96 * right, 0.0), (0.8 * right, 0.0))
+    screen.wait_step("cluster", "stale", "running")
+    screen.wait_changed("gallery", before)
+    screen.wait_ready()
+    watched.check()
+
+
+def test_a_branch_chooses_its_class_everywhere(screen: Screen, watched: Watched) -> None:
+    before = {f: screen.data(f) for f in ("maps", "patterns", "gallery")}
+    left, right, _, _ = screen.ranges("dendrogram")
+    screen.tap("dendrogram", right - 0.7, screen.threshold() / 2)  # the last leaf
+    screen.page.get_by_text("part of the fitted intensity that class ").wait_for()
+    screen.page.get_by_text(re.compile(r"^class \d+: ")).wait_for()
+    for figure, data in before.items():
+        screen.wait_changed(figure, data)
+    assert left < right
+    watched.check()
+
+
+def test_ranks_are_tapped_and_played(screen: Screen, watched: Watched) -> None:
+    screen.page.get_by_text(re.compile("^Evidence")).wait_for(timeout=90_000)  # every rank is there
+    before = screen.data("gallery")
+    screen.tap("ranks", 12, 0.5)
+    screen.wait_ranges("dendrogram", 1, 11.7)  # twelve leaves
+    screen.wait_changed("gallery", before)
+    screen.page.get_by_role("button", name="Play").click()
+    screen.wait_ranges("dendrogram", 1, 13.7)
+    screen.page.get_by_role("button", name="Play").click()
+    watched.check()
+
+
 def test_cancel_stops_a_long_fit_and_keeps_the_last_result(screen: Screen, watched: Watched) -> None:
     before = screen.data("gallery")
     screen.page.get_by_role("button", name="More").nth(1).click()

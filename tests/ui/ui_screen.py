@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from playwright.sync_api import TimeoutError as Late
+from playwright.sync_api import expect
+
 _VIEW = "name => Bokeh.index.query_one(v => v.model.type === 'Figure' && v.model.name === name)"
 _FIGURE = f"name => ({_VIEW})(name)?.model"
 POSITION = f"""([name, x, y]) => {{
@@ -22,6 +25,9 @@ DATA = f"""name => {{
   for (const r of fig.renderers) if (r.data_source) for (const [k, v] of [...r.data_source.data.entries?.() ?? Object.entries(r.data_source.data)]) add(v)
   return sum }}"""
 LINE = f"""name => [...({_FIGURE})(name).center].find(m => m.type === 'Span').location"""
+VIEWS = """() => [...Bokeh.index.query(v => v.model.type === 'Figure')].map(v => {
+  const box = (v.canvas_view ?? v.canvas).el.getBoundingClientRect()
+  return `${v.model.name} ${box.width} x ${box.height} at ${v.frame.x_scale.compute(0)}, ${v.frame.y_scale.compute(0)}` })"""
 BARS = f"""name => [...({_FIGURE})(name).center].filter(m => m.type === 'ScaleBar').map(m => m.unit)"""
 STEPS = ("data", "prepare", "factorise", "cluster")
 
@@ -36,7 +42,10 @@ class Screen:
         """Until nothing runs and every step is up to date."""
         self.page.locator(".status").get_by_text("ready", exact=True).wait_for(timeout=timeout * 1000)
         for figure in ("maps", "patterns", "dendrogram", "gallery"):  # laid out, so that a tap lands
-            self.page.wait_for_function(f"a => ({POSITION})(a)?.every(isFinite)", arg=[figure, 0, 0])
+            try:
+                self.page.wait_for_function(f"a => ({POSITION})(a)?.every(isFinite)", arg=[figure, 0, 0])
+            except Late as error:
+                raise AssertionError(f"{figure} is not laid out; the page holds {self.page.evaluate(VIEWS)}") from error
 
     def wait_status(self, text: str) -> None:
         self.page.locator(".status").get_by_text(text).first.wait_for()
@@ -70,6 +79,7 @@ class Screen:
 
     def at(self, figure: str, x: float, y: float) -> tuple[float, float]:
         """Screen position of a point of a figure."""
+        self.page.evaluate(f"name => ({_VIEW})(name).el.scrollIntoViewIfNeeded()", figure)
         px, py = self.page.evaluate(POSITION, [figure, x, y])
         return px, py
 
@@ -78,6 +88,21 @@ class Screen:
 
     def tap(self, figure: str, x: float, y: float) -> None:
         self.page.mouse.click(*self.at(figure, x, y))
+
+    def drag(self, figure: str, start: tuple[float, float], end: tuple[float, float], steps: int = 8) -> None:
+        """Drag from one point of a figure to another and let go."""
+        (x0, y0), (x1, y1) = self.at(figure, *start), self.at(figure, *end)
+        self.page.mouse.move(x0, y0)
+        self.page.mouse.down()
+        for i in range(1, steps + 1):
+            self.page.mouse.move(x0 + (x1 - x0) * i / steps, y0 + (y1 - y0) * i / steps)
+        self.page.mouse.up()
+
+    def choose(self, label: str, option: str) -> None:
+        """Choose from a list by its label."""
+        self.page.get_by_role("combobox", name=label, exact=True).click()
+        self.page.get_by_role("menuitem", name=option, exact=True).click()
+        expect(self.page.locator(".MuiModal-backdrop")).to_have_count(0)  # it covers the page while the list is open
 
     def threshold(self) -> float:
         """Where the line of the dendrogram stands."""

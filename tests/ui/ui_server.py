@@ -88,5 +88,5 @@ class Watched:
 
     def check(self) -> None:
         """No error in the console, no request beyond this machine."""
-        assert self.errors == []
-        assert self.foreign == []
+        assert not self.errors, self.errors
+        assert not self.foreign, self.foreign

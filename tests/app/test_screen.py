@@ -1,0 +1,173 @@
+"""The figures as models: what is drawn, without a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from bokeh.models import Plot, ScaleBar, Span
+from sessions import run
+
+from stem4d_panel.app import palette
+from stem4d_panel.app.boot import boot
+from stem4d_panel.app.figures import Frame, Picture
+from stem4d_panel.app.gesture import Drag
+from stem4d_panel.app.pattern_figure import detector_axes
+from stem4d_panel.app.point_view import _measured, _model, _prepared
+from stem4d_panel.app.screen import Screen
+from stem4d_panel.app.session import Session
+from stem4d_panel.measure.virtual import Detector
+from stem4d_panel.scan.scan import Axis, Scan
+from stem4d_panel.settings import Settings
+
+NAMES = ["maps", "patterns", "measured", "dendrogram", "gallery", "ranks"]
+
+
+@pytest.fixture
+def session(small: Scan) -> Iterator[Session]:
+    boot.now()
+    made = Session(small, Settings.make({"rank": 5}), lambda then: then())
+    yield made
+    made.close()
+
+
+def figures(root: Any) -> dict[str, Plot]:
+    return {f.name: f for f in root.select({"type": Plot})}
+
+
+def extents(figure: Plot) -> tuple[float, float, float, float]:
+    return figure.x_range.start, figure.y_range.start, figure.x_range.end, figure.y_range.end
+
+
+def test_every_figure_is_there_from_the_first_and_stays_the_same_one(session: Session, small: Scan) -> None:
+    """A figure that takes the place of another is lost if the browser still builds the page."""
+    screen = Screen(session)
+    root = screen.layout.get_root()
+    before = figures(root)
+    assert sorted(before) == sorted(NAMES)
+    session.start()
+    run(session)
+    assert figures(root) == before
+    assert extents(before["dendrogram"])[::2] == (-0.7, 4.7)
+    session.change({"factorize.rank": 6})
+    run(session)
+    other = Scan(
+        np.asarray(small.data)[:, :10, :, :-4],
+        (
+            Axis("y", 14, 0.5, 0, "Å"),
+            Axis("x", 10, 0.5, 0, "Å"),
+            Axis("ky", 32, 1, 0, "px"),
+            Axis("kx", 28, 1, 0, "px"),
+        ),
+        name="other",
+    )
+    session.open(other)
+    run(session)
+    assert figures(root) == before
+    assert extents(before["dendrogram"])[::2] == (-0.7, 5.7)
+    assert extents(before["maps"]) == pytest.approx((-0.25, -6.75, 4.75, 0.25))
+    assert before["maps"].frame_height / before["maps"].frame_width == pytest.approx(14 / 10, abs=0.01)
+    assert next(m for m in before["maps"].center if isinstance(m, ScaleBar)).unit == "Å"
+    screen.close()
+
+
+def test_a_class_has_one_colour_in_the_gallery_and_in_the_tree(session: Session) -> None:
+    screen = Screen(session)
+    root = screen.layout.get_root()
+    session.start()
+    run(session)
+    for threshold in (session.shown.classes.threshold, 0.9):
+        session.change({"cluster.threshold": threshold})
+        run(session)
+        shown, found = session.shown, figures(root)
+        wanted = [palette.class_colours(shown.findings)[int(shown.classes.labels[k])] for k in shown.tree.order]
+        columns = {f: [r.data_source.data.get("colour") for r in found[f].renderers] for f in ("gallery", "dendrogram")}
+        assert wanted in columns["gallery"]
+        assert any(column and set(column) <= set(wanted) for column in columns["dendrogram"])
+    screen.close()
+
+
+def test_the_line_stands_at_the_threshold_in_each_place_that_shows_the_figure(session: Session) -> None:
+    screen = Screen(session)
+    roots = [screen.layout.get_root() for _ in range(2)]  # as in two cells of a notebook
+    session.start()
+    run(session)
+    for threshold in (session.shown.classes.threshold, 0.61):
+        session.change({"cluster.threshold": threshold})
+        run(session)
+        for root in roots:
+            line = next(m for m in figures(root)["dendrogram"].center if isinstance(m, Span))
+            assert line.location == pytest.approx(threshold)
+    screen.close()
+
+
+def test_only_the_part_of_a_large_map_that_is_looked_at_is_sent_in_the_screen_s_pixels() -> None:
+    values = np.zeros((900, 900), np.float32)
+    values[100, 700] = 90.0
+    frame = Frame("large", (300, 300))
+    picture = Picture(frame, ("lx", "ly"))
+    sent = []
+
+    def paint(image: np.ndarray) -> np.ndarray:
+        sent.append(image)
+        return np.zeros((*image.shape, 4), np.uint8)
+
+    picture.show((0, -900, 900, 0), paint, values)
+    picture.layer[()]
+    assert sent[-1].shape == (300, 300)
+    assert sent[-1][33, 233] == pytest.approx(10)  # one of the nine positions in a pixel of the screen
+    frame.zooms[0].update(x_range=(690, 720), y_range=(-120, -90))
+    element = picture.layer[()]
+    assert element.bounds.lbrt() == (690, -120, 720, -90)
+    assert sent[-1].max() == pytest.approx(90)
+    row, column = np.unravel_index(sent[-1].argmax(), sent[-1].shape)
+    assert (row, column) == (100, 100)
+
+
+def test_a_drag_on_the_map_chooses_a_region_and_its_mean(session: Session, small: Scan) -> None:
+    screen = Screen(session)
+    session.start()
+    run(session)
+    y, x = session.shown.axes[:2]
+    at = lambda row, column: (x.offset + x.scale * column, -(y.offset + y.scale * row))  # noqa: E731
+    screen.maps._dragged(Drag(*at(6, 9), *at(2, 4), ended=True))
+    assert session.region == (2, 4, 6, 9)
+    image, _ = _measured(session.shown, session.region)
+    mean = np.asarray(small.data)[2:7, 4:10].mean(axis=(0, 1))
+    mean[tuple(session.shown.look.bad.all.T)] = 0
+    np.testing.assert_allclose(image, mean, rtol=1e-5)
+    left = _prepared(session.shown.frames, session.region) - _model(session.shown, session.region)
+    assert np.abs(left).sum() < 0.3 * _prepared(session.shown.frames, session.region).sum()
+    screen.maps._dragged(Drag(*at(-5, 3), *at(1, 500), ended=True))  # beyond the scan: cut to it
+    assert session.region == (0, 3, 1, x.size - 1)
+    screen.close()
+
+
+def test_a_disc_is_drawn_moved_and_taken_away_and_a_ring_lies_around_the_beam(session: Session) -> None:
+    screen = Screen(session)
+    session.start()
+    run(session)
+    view, step = screen.patterns, detector_axes(session.shown)[1].scale
+
+    def drag(start: tuple[float, float], end: tuple[float, float]) -> None:
+        for ended in (False, True):
+            view._dragged(Drag(start[1] * step, -start[0] * step, end[1] * step, -end[0] * step, ended))
+
+    drag((5.0, 0.0), (5.0, 2.0))
+    assert session.detector == Detector(pytest.approx(5), pytest.approx(0), 0, pytest.approx(2))
+    assert screen.maps.mode.value == "virtual detector"
+    drag((5.5, 0.5), (4.5, -1.5))
+    assert session.detector == Detector(pytest.approx(4), pytest.approx(-2), 0, pytest.approx(2))
+    drag((9.0, 9.0), (9.0, 9.1))
+    assert session.detector is None
+    assert screen.maps.mode.value == "classes"
+    view.draw.value = "ring detector"
+    drag((0.0, 8.0), (4.0, 0.0))
+    assert session.detector == Detector(0, 0, pytest.approx(4), pytest.approx(8))
+    view.draw.value = "mask radii"
+    drag((0.0, session.shown.look.outer + 0.4), (0.0, 9.0))
+    run(session)
+    assert session.settings.prepare.mask_outer == 9.0
+    screen.close()
