@@ -97,7 +97,7 @@ def test_summary(scan_file, tmp_path, capsys):
     assert code == 0
     assert "scan 8 × 10, detector 24 × 26" in text
     assert "rank 2" in text
-    assert "warning: not converged after 30 iterations" in text
+    assert "warning: not converged after 26 iterations" in text
     header, *rows = [line for line in text.splitlines() if "%" in line or "crystalline" in line]
     assert header.split()[:5] == ["class", "share", "area", "crystalline", "symmetry"]
     assert rows
@@ -105,7 +105,7 @@ def test_summary(scan_file, tmp_path, capsys):
 
 def test_long_tables_are_cut(scan_file, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(cli_run, "_ROWS", 1)
-    args = ("--rank", 4, "--threshold", 0, *QUICK)
+    args = ("--rank", 4, "--threshold", 0, "--set", "cluster.similarity=patterns", *QUICK)
     _, text, _ = run(capsys, "run", scan_file, "-o", tmp_path / "out.hspy", *args)
     assert "and 3 more classes" in text
 
@@ -157,8 +157,11 @@ def test_bad_input(bad, tmp_path, capsys, kind, says, as_json):
         (["--set", "prepare.centre=middle"], "prepare.centre: 'middle' is not allowed; it takes one of quadratic"),
         (["--set", "nonsense"], "--set: 'nonsense' is not allowed; it takes group.name=value"),
         (["--set", "prepare.bins=2"], "prepare.bins: no such parameter; did you mean prepare.bin"),
-        (["--scan-shape", "3x4"], "--scan-shape: '3x4' is not allowed"),
-        (["--scan-shape", "0,4"], "--scan-shape: '0,4' is not allowed"),
+        (
+            ["--scan-shape", "3x4"],
+            "data.scan_shape: '3x4' is not allowed; it takes two whole numbers above 0 with a comma",
+        ),
+        (["--scan-shape", "0,4"], "data.scan_shape: '0,4' is not allowed"),
         (["--dataset", "/nope"], "made.hspy: has no dataset '/nope'"),
         (["--host", "0.0.0.0"], "No such option: --host"),  # noqa: S104
     ],
@@ -200,7 +203,7 @@ def test_bad_config(scan_file, tmp_path, capsys, text, says):
 def test_bad_output(scan_file, tmp_path, capsys, monkeypatch):
     out = tmp_path / "out.hspy"
     out.write_bytes(b"mine")
-    monkeypatch.setattr(cli_run, "open_scan", lambda *_: pytest.fail("the output is looked at first"))
+    monkeypatch.setattr(cli_run, "open_scan", lambda *_, **__: pytest.fail("the output is looked at first"))
     assert "out.hspy: exists already; --overwrite replaces it" in refused(capsys, "run", scan_file, "-o", out)
     missing = tmp_path / "no" / "out.hspy"
     assert f"cannot be written: no folder {missing.parent}" in refused(capsys, "run", scan_file, "-o", missing)
@@ -224,7 +227,7 @@ def test_precedence(tmp_path):
     config = tmp_path / "mine.toml"
     config.write_text("[factorize]\nrank = 5\nseed = 7\ntol = 1\n[cluster]\nthreshold = 0.1\n")
     assigned = ["factorize.rank=4", "cluster.threshold=0.2", "rank=3"]
-    none = dict.fromkeys(("rank", "threshold", "seed"))
+    none = dict.fromkeys(("rank", "threshold", "seed", "scan_shape"))
     assert cli._settings(None, (), none) == Settings.make()
     chosen = cli._settings(str(config), (), none)
     assert (chosen.get("rank"), chosen.get("threshold"), chosen.get("seed")) == (5, 0.1, 7)
@@ -312,14 +315,42 @@ def test_info(scan_file, bad, capsys):
     code, out, err = run(capsys, "info", scan_file)
     assert (code, err) == (0, "")
     assert "/Experiments/scan/data  8 × 10 × 24 × 26  uint16" in out
-    assert "ky 24 × 0.3 1/nm" in out
+    assert "  chunks 1 × 10 × 24 × 26\n" in out
+    assert "    ky 24 × 0.3 1/nm from 0, file\n" in out
+    assert "  memory: scan 99.8 kB, prepared frames 200 kB, factors " in out
+    assert out.endswith(" are free: it fits\n")
     code, out, _ = run(capsys, "info", scan_file, "--json")
     about = json.loads(out)
     assert about["shape"] == [8, 10, 24, 26]
     assert about["instrument"] == {"voltage": 200.0, "convergence": 1.5}
+    assert about["memory"]["frames"] == 8 * 10 * 24 * 26 * 4
+    assert about["memory"]["fits"] is True
+    code, out, _ = run(capsys, "info", scan_file, "--json", "--set", "prepare.bin=2")
+    assert json.loads(out)["memory"]["frames"] == 8 * 10 * 12 * 13 * 4
     assert run(capsys, "info", bad["image"])[0] == 0
     for kind in ("missing", "text", "short"):
         assert bad[kind].name in refused(capsys, "info", bad[kind])
+
+
+def test_frames_and_raw_binaries(tmp_path, capsys):
+    stack, raw, out = tmp_path / "stack.npy", tmp_path / "camera.raw", tmp_path / "out.hspy"
+    np.save(stack, made().reshape(80, 24, 26))
+    raw.write_bytes(b"head" + made().tobytes())
+    code, text, _ = run(capsys, "info", stack)
+    assert code == 0
+    assert "frames without a scan shape; data.scan_shape takes 8,10 or 10,8 or 5,16" in text
+    assert "without a scan shape; data.scan_shape takes 8,10 or" in refused(capsys, "run", stack, "-o", out)
+    assert "data.detector_shape: is needed for camera.raw" in refused(capsys, "info", raw)
+    of_raw = ["--set", "data.detector_shape=24, 26", "--set", "data.offset=4"]
+    shapes = [["--scan-shape", "8,10"], ["--set", "data.scan_shape=8,10"], ["--scan-shape", "8,10", *of_raw]]
+    found = []
+    for path, options in zip((stack, stack, raw), shapes, strict=True):
+        code, text, err = run(capsys, "run", path, "-o", out, "--overwrite", "--rank", 2, "--json", *QUICK, *options)
+        assert code == 0, err
+        found.append({k: v for k, v in json.loads(text).items() if k in ("scan_shape", "relative_error", "labels")})
+        assert load_result(out).settings.get("scan_shape") == "8,10"
+    assert found[0] == found[1] == found[2]
+    assert found[0]["scan_shape"] == [8, 10]
 
 
 def test_sample(tmp_path, capsys):

@@ -29,7 +29,7 @@ def _text(outputs: list[Any]) -> str:
 def test_first_look_finds_all_crystals_of_the_sample(tmp_path: Path) -> None:
     texts = run("01_first_look.ipynb", tmp_path)
     assert any("10 of 10 crystals found" in text for text in texts)
-    assert any("classes at 0.25" in text for text in texts)
+    assert any("4 classes at 0.3" in text for text in texts)
 
 
 def test_dashboard_shows_a_workbench(tmp_path: Path) -> None:

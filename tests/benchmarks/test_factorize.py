@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -21,6 +19,7 @@ from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 from sklearn import decomposition
 from tables import spread, table, timed
+from truths import blurred, cases
 
 from stem4d_panel.analysis import Analysis
 from stem4d_panel.factorize import NMF
@@ -34,11 +33,9 @@ from stem4d_panel.factorize.start import initial_factors
 from stem4d_panel.runtime.cache import Cache
 from stem4d_panel.runtime.progress import finish
 from stem4d_panel.scan.sample import sample_scan
-from stem4d_panel.scan.scan import Scan
 
 RUNS = int(os.environ.get("STEM4D_BENCH_RUNS", "2"))
 DRAWS = int(os.environ.get("STEM4D_BENCH_DRAWS", "3"))
-SHARED = Path(__file__).parents[2].parent / "shared"
 
 
 def counts(side: int = 128, pixels: int = 64, dose: float = 500, seed: int = 0, crystals: int = 40) -> np.ndarray:
@@ -256,49 +253,14 @@ def correlations(maps: np.ndarray, truth: np.ndarray) -> float:
     return float(c[linear_sum_assignment(-c)].mean())
 
 
-def glass(electrons: float, seed: int) -> tuple[Scan, np.ndarray]:
-    import json
-
-    from scipy.ndimage import gaussian_filter
-
-    folder = SHARED / "data" / "glass-a"
-    sys.path.insert(0, str(SHARED / "score"))
-    from draw import draw
-
-    meta = json.loads((folder / "truth.json").read_text())
-    chord = np.load(folder / "truth.npz")["chord_nm"].astype(float)
-    scan = Scan.from_array(
-        draw(folder, electrons, seed), scan_step=0.34, detector_step=0.25, voltage=300, convergence=1.0
-    )
-    return scan, np.array([gaussian_filter(c, 0.45 / meta["scan_step_nm"]) for c in chord])
-
-
-def sample(seed: int) -> tuple[Scan, np.ndarray]:
-    from scipy.ndimage import gaussian_filter
-
-    scan = sample_scan(seed)
-    assert scan.truth is not None
-    return scan, np.array([gaussian_filter(c.astype(float), 0.45 / scan.truth.scan_step) for c in scan.truth.chord])
-
-
-CASES: list[tuple[str, Callable[[int], tuple[Scan, np.ndarray]]]] = [
-    ("glass-a 3,000", lambda seed: glass(3000, seed)),
-    ("glass-a 300", lambda seed: glass(300, seed)),
-    ("glass-a 100", lambda seed: glass(100, seed)),
-    ("sample", sample),
-]
-
-
 def test_truth() -> None:
     """Mean one-to-one map correlation: default settings, the same uncompressed, scikit-learn on the same smoothed frames."""
     rows = [("data", "rank", "default", "uncompressed", "scikit-learn", "least default", "free of constraints")]
-    for name, make in CASES:
-        if "glass" in name and not (SHARED / "data" / "glass-a").exists():
-            print(f"{name}: the data are not here")
-            continue
+    for name, make in cases():
         found: dict[tuple[int, str], list[float]] = {}
         for seed in range(DRAWS):
-            scan, truth = make(seed)
+            scan = make(seed)
+            truth = blurred(scan)
             analysis = Analysis(scan, cache=Cache())
             frames = analysis.frames
             smoothed = frames.matrix * frames.row_scale[:, None] * frames.column_scale
@@ -360,10 +322,9 @@ def hole_depth(
 
 def test_holes_in_the_glass() -> None:
     rows = [("data", "rank", "default", "without the constraint", "scikit-learn")]
-    for name, make in CASES:
-        if "glass" in name and not (SHARED / "data" / "glass-a").exists():
-            continue
-        scan, truth = make(0)
+    for name, make in cases():
+        scan = make(0)
+        truth = blurred(scan)
         analysis = Analysis(scan, cache=Cache())
         frames = analysis.frames
         smoothed = frames.matrix * frames.row_scale[:, None] * frames.column_scale

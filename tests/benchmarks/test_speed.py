@@ -17,10 +17,11 @@ from playwright.sync_api import sync_playwright
 from tables import spread, table, timed
 from ui_server import FLAGS, Server, chromium, free_port
 
-from stem4d_panel.analysis import STAGES, Analysis
+from stem4d_panel.analysis import Analysis
 from stem4d_panel.factorize import NMF
 from stem4d_panel.runtime.cache import Cache
 from stem4d_panel.scan.sample import sample_scan
+from stem4d_panel.stages import STAGES
 
 
 def test_import() -> None:
@@ -98,7 +99,7 @@ def test_first_page(tmp_path: Path) -> None:
             seen = []
             page.get_by_text("Factorise").first.wait_for(timeout=60_000)
             seen.append(time.perf_counter() - start)
-            page.locator(".status").get_by_text(re.compile(r"/")).wait_for(timeout=60_000)
+            page.locator("#shell-text, .status").get_by_text(re.compile(r"/")).first.wait_for(timeout=60_000)
             seen.append(time.perf_counter() - start)
             page.locator(".status").get_by_text("ready", exact=True).wait_for(timeout=120_000)
             seen.append(time.perf_counter() - start)

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from stem4d_panel.factorize.constraints import NoHoles, Resolution
-from stem4d_panel.prepare.chain import gaussian_matrix
+from stem4d_panel.prepare.rolling import gaussian_matrix
 
 
 def test_the_blur_is_a_gaussian_that_keeps_an_even_map() -> None:

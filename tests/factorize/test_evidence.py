@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from stem4d_panel import analysis as chain
 from stem4d_panel.analysis import Analysis
 from stem4d_panel.errors import DataError, SettingError
 from stem4d_panel.prepare.halves import halves_steps
 from stem4d_panel.runtime.cache import Cache
 from stem4d_panel.runtime.progress import finish
 from stem4d_panel.scan.scan import Scan
+from stem4d_panel.stages import STAGES
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +79,8 @@ def test_what_is_no_count_gives_no_evidence_and_says_so(noise: Scan) -> None:
 
 def test_the_path_makes_every_rank_from_one_compression(small: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
     made: Counter[str] = Counter()
-    for stage, make in list(chain._MAKE.items()):
-        monkeypatch.setitem(chain._MAKE, stage, _counting(stage, make, made))
+    for name, stage in list(STAGES.items()):
+        monkeypatch.setitem(STAGES, name, replace(stage, make=_counting(name, stage.make, made)))
     analysis = Analysis(small, cache=Cache(), rank=4, factorize__rank_max=6)
     assert finish(analysis.path_steps()) == 6
     assert made["compression"] == made["frames"] == 1

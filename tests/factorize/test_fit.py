@@ -9,12 +9,14 @@ import pytest
 from scipy.optimize import linear_sum_assignment, nnls
 from sklearn import decomposition
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.extmath import randomized_svd
 
+from stem4d_panel.factorize import NMF
 from stem4d_panel.factorize.blocks import MemoryBlocks
 from stem4d_panel.factorize.fit import Plan, Solution, direct_steps, full_error, polish_steps, preview_steps
 from stem4d_panel.factorize.hals import Fit, hals_steps
 from stem4d_panel.factorize.hals import solve_weights as weights_of
-from stem4d_panel.factorize.lowrank import LowRank, compress_steps
+from stem4d_panel.factorize.lowrank import LowRank, compress_steps, reference_steps
 from stem4d_panel.factorize.start import initial_factors
 from stem4d_panel.runtime.progress import finish
 
@@ -246,6 +248,53 @@ def test_the_compressed_way_ends_as_low_as_the_direct_one(seed: int) -> None:
     polished = finish(polish_steps(MemoryBlocks(X), fit, plan))
     assert polished.error <= solve(X, 8, seed=seed).error * (1 + 1e-3)
     assert polished.error < fit.errors[-1] * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("tall", [True, False])
+@pytest.mark.parametrize("rank", [8, 45])
+def test_the_reference_decomposition_is_scikit_learns_down_into_the_noise(rank: int, tall: bool) -> None:
+    X = counts(n=600, m=400, k=8).astype(np.float64)
+    X = X if tall else np.ascontiguousarray(X.T)
+    blocks = MemoryBlocks(X)
+    low = finish(reference_steps(blocks, rank, 3))
+    U, values, V = randomized_svd(X, rank, random_state=3)
+    np.testing.assert_allclose(low.values[:rank], values, rtol=1e-9)
+    for j in range(rank):
+        expected = values[j] * np.outer(U[:, j], V[j])
+        np.testing.assert_allclose(np.outer(low.left[:, j], low.right[:, j]), expected, atol=1e-6 * values[j])
+    assert blocks.reads == (10 if rank == 8 else 7)  # the norm's among them
+
+
+def plain_fit(X: np.ndarray, rank: int, seed: int, **options: float) -> np.ndarray:
+    """scikit-learn's W H."""
+    other = decomposition.NMF(rank, init="nndsvda", random_state=seed, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return np.asarray(other.fit_transform(X) @ other.components_)
+
+
+@pytest.mark.parametrize("tall", [True, False])
+def test_plain_iterations_are_those_of_scikit_learn(tall: bool) -> None:
+    X = counts(n=600, m=400, k=8).astype(np.float64)
+    X = X if tall else np.ascontiguousarray(X.T)
+    blocks = MemoryBlocks(X)
+    low = finish(reference_steps(blocks, 12, 3))
+    W, Ht = initial_factors(low, 12, "nndsvda", 3, fill=low.mean)
+    for n in (1, 10):
+        found = finish(hals_steps(blocks, W, Ht, n, tol=0, rng=np.random.default_rng(0), plain=n))
+        expected = plain_fit(X, 12, 3, max_iter=n, tol=0)
+        assert np.linalg.norm(found.W @ found.Ht.T - expected) < 1e-9 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("shape", "mean"), [(0.1, 0.5), (0.3, 5.0)])
+def test_the_default_call_is_never_above_scikit_learn(shape: float, mean: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)  # fewer components than there are: many minima, up to 10⁻² apart
+    expected = rng.gamma(shape, 1, (600, 20)) @ rng.gamma(shape, 1, (20, 400))
+    X = rng.poisson(mean * expected / expected.mean()).astype(np.float32)
+    model = NMF(12, random_state=seed).fit(X)
+    theirs = np.linalg.norm(X - plain_fit(X, 12, seed, max_iter=400)) ** 2
+    assert model.reconstruction_err_**2 <= theirs * (1 + 1e-5)
 
 
 def test_an_iteration_costs_one_read() -> None:

@@ -13,19 +13,8 @@ import numpy as np
 import pytest
 
 from stem4d_panel.errors import SettingError
-from stem4d_panel.settings import (
-    GROUPS,
-    SHORT_NAMES,
-    Choice,
-    Real,
-    Settings,
-    Whole,
-    declaration,
-    declared,
-    limits,
-    parse_value,
-    read_toml,
-)
+from stem4d_panel.parameters import Choice, Real, Shape, Text, Whole, limits, sizes
+from stem4d_panel.settings import GROUPS, SHORT_NAMES, Settings, declaration, declared, parse_value, read_toml
 
 NAMES = [name for name, _ in declared()]
 
@@ -45,6 +34,10 @@ def other_value(name: str) -> Any:
     parameter = declaration(name)
     if isinstance(parameter, Choice):
         return next(word for word in parameter.objects if word != parameter.default)
+    if isinstance(parameter, Text):
+        return parameter.example
+    if isinstance(parameter, Shape):
+        return "3,4"
     low, high = parameter.bounds
     return next(
         v
@@ -62,7 +55,9 @@ def test_a_parameter_is_declared_in_full(name: str) -> None:
     if isinstance(parameter, Choice):
         assert parameter.default in parameter.objects
         assert len(set(parameter.objects)) == len(parameter.objects) >= 2
-    else:
+    elif isinstance(parameter, Text):
+        assert Settings.make({name: parameter.example}).get(name) == parameter.example
+    elif not isinstance(parameter, Shape):
         low, high = parameter.bounds
         assert math.isfinite(low)
         assert math.isfinite(high)
@@ -76,6 +71,27 @@ def test_the_limits_hold_and_are_named(name: str) -> None:
     parameter = declaration(name)
     if isinstance(parameter, Choice):
         bad: list[Any] = ["nonsense", None, True, 1, ["off"]]
+    elif isinstance(parameter, Text):
+        bad = ["nonsense", "", True, 1, ["off"], "\n"]
+    elif isinstance(parameter, Shape):
+        bad = [
+            "",
+            "3",
+            "3x4",
+            "0,4",
+            "3,4,5",
+            "-1,4",
+            "3.0,4",
+            "3,٤",
+            "3,4\n",
+            (3,),
+            (3, 4.0),
+            (3, 0),
+            [3, True, 4],
+            3,
+            True,
+            b"3,4",
+        ]
     else:
         low, high = parameter.bounds
         assert {Settings.make({name: v}).get(name) for v in (low, high)} == {low, high}
@@ -233,6 +249,9 @@ def test_short_names_stand_for_full_ones() -> None:
         ("prepare.bin", "None", None),
         ("prepare.bin", "2", 2),
         ("prepare.centre", "plane", "plane"),
+        ("prepare.beam_stop", " below 0.3 ", "below 0.3"),
+        ("prepare.beam_stop", "1,2 3,4.5 5,6; 0,0 9,0 9,9", "1,2 3,4.5 5,6; 0,0 9,0 9,9"),
+        ("prepare.beam_stop", "", None),
     ],
 )
 def test_text_becomes_a_value(name: str, text: str, value: Any) -> None:
@@ -250,12 +269,25 @@ def test_text_becomes_a_value(name: str, text: str, value: Any) -> None:
         ("threshold", "inf"),
         ("prepare.bin", "1e3"),
         ("prepare.centre", ""),
+        ("prepare.beam_stop", "below"),
+        ("prepare.beam_stop", "1,2 3,4"),
+        ("prepare.beam_stop", "1,2 3,4 5,-6"),
+        ("prepare.beam_stop", "1,2 3,4 5,6;"),
     ],
 )
 def test_text_that_is_no_value_is_refused_with_the_limits(name: str, text: str) -> None:
     with pytest.raises(SettingError) as caught:
         Settings.make({name: parse_value(name, text)})
     assert limits(declaration(name)) in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["3,4", (3, 4), [3, 4], (np.int64(3), np.uint8(4))])
+def test_two_sizes_are_kept_as_text(value: Any) -> None:
+    settings = Settings.make({"scan_shape": value})
+    assert settings.data.scan_shape == "3,4"
+    assert sizes(settings.data.scan_shape) == (3, 4)
+    assert parse_value("scan_shape", " 3, 4 ") == "3,4"
+    assert parse_value("scan_shape", "none") is None
 
 
 def test_settings_come_back_from_toml(tmp_path: Path) -> None:
