@@ -9,7 +9,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from stem4d_panel.app.fields import Field
+from stem4d_panel.app.fields import Field, Told
 from stem4d_panel.app.picker import Picker
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.shell import STEPS
@@ -38,6 +38,7 @@ class Controls:
         self.session, self.picker = session, Picker(session, folder)
         self.fields: dict[str, Field] = {}
         self._hints: dict[str, str] = {}
+        self._told = Told()  # of the rank
         self.chips = {
             s: pmui.Chip(label="waiting", size="small", margin=0, css_classes=[f"step-{s.lower()}"]) for s in STEPS
         }
@@ -214,6 +215,9 @@ class Controls:
         if self._quiet:
             return
         rank = self.rank.value
+        if self._told.is_echo(rank):
+            self._show_settings()
+            return
         analysis = self.session.analysis
         released = any(e.name == "value_throttled" for e in events)
         if rank != self.session.settings.factorize.rank and (
@@ -237,6 +241,8 @@ class Controls:
         self._quiet = True
         try:
             rank = self.session.settings.factorize.rank
+            if rank != self.rank.value:
+                self._told.tell(rank)
             self.rank.param.update(end=max(self.rank.end, rank), value=rank)
         finally:
             self._quiet = False

@@ -81,9 +81,13 @@ class Frame:
             self.box, self.size, self.unit = box, size, unit
             for stream in self.zooms:  # what was looked at closely is gone
                 stream.update(x_range=None, y_range=None)
-            for plot in self._plots:
-                with held(plot):
-                    self.fit(plot, None)
+            self.redraw(self.fit)
+
+    def redraw(self, hook: Callable[[Any, Any], None]) -> None:
+        """Run a hook again on every place that shows the figure."""
+        for plot in self._plots:
+            with held(plot):
+                hook(plot, None)
 
     def options(self, **changes: Any) -> dict[str, Any]:
         """Plot options."""

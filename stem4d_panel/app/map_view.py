@@ -119,6 +119,8 @@ class MapView:
             text = "in-plane rotation of the strongest crystalline member, modulo its symmetry"
             return text, partial(_coloured_over, below), (virtual, np.moveaxis(angles, -1, 0).astype(np.float32))
         crystalline = [c.label for c in shown.findings.classes if c.crystalline]
+        if not crystalline:
+            return "no crystalline class; the virtual image", below, (virtual,)
         colours = palette.class_colours(shown.findings)
         if self._classes is None or self._classes[0] is not shown.classes:
             self._classes = shown.classes, palette.strengths(shown.classes.located[crystalline])

@@ -10,7 +10,7 @@ from stem4d_panel.app.look_bar import LookBar
 from stem4d_panel.app.pattern_figure import PatternFigure, detector_axes
 from stem4d_panel.app.session import Session, Shown
 from stem4d_panel.app.text import caption, say
-from stem4d_panel.errors import Stem4dError
+from stem4d_panel.errors import DataError, Stem4dError
 from stem4d_panel.prepare.frames import Frames
 
 MODES = ["measured", "prepared", "model", "residual"]
@@ -111,14 +111,16 @@ def _measured(shown: Shown, region: Region) -> tuple[np.ndarray, str]:
 
 def _prepared(frames: Frames, region: Region) -> np.ndarray:
     """Mean of the prepared frames, noise scaling undone."""
+    if not isinstance(frames.matrix, np.ndarray):
+        raise DataError(
+            "prepared frames: lie on the workers of a cluster; only what was measured and the model are here"
+        )
     y0, x0, y1, x1 = region
     rows = np.cumsum(frames.positions.ravel()).reshape(frames.scan_shape) - 1
     inside = rows[y0 : y1 + 1, x0 : x1 + 1][frames.positions[y0 : y1 + 1, x0 : x1 + 1]]
-    out = np.zeros(frames.detector_shape, np.float32)
-    if len(inside) and isinstance(frames.matrix, np.ndarray):
-        kept = frames.matrix[inside] * frames.row_scale[inside, None]
-        out[frames.mask] = kept.sum(axis=0) * frames.column_scale / ((y1 - y0 + 1) * (x1 - x0 + 1))
-    return out
+    kept = frames.matrix[inside] * frames.row_scale[inside, None]
+    count = (y1 - y0 + 1) * (x1 - x0 + 1)
+    return np.asarray(frames.fold_patterns(kept.sum(axis=0, keepdims=True) / count)[0])
 
 
 def _model(shown: Shown, region: Region) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import Any
 
 import holoviews as hv
@@ -11,7 +10,7 @@ import panel as pn
 import panel_material_ui as pmui
 from bokeh.models import BoxAnnotation, Span
 
-from stem4d_panel.app.figures import Frame, Glyphs, coordinates, held
+from stem4d_panel.app.figures import Frame, Glyphs, coordinates
 from stem4d_panel.app.gesture import Gesture
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.text import Html
@@ -46,7 +45,6 @@ class RankView:
         self._curves = Glyphs(_add_curves, "xs", "ys", "colour")
         self._errors: dict[int, float] = {}  # of the ranks that are there
         self._seen: tuple[Any, Any, Any] = (None, None, None)  # frames, factors, evidence
-        self._plots: weakref.WeakSet[Any] = weakref.WeakSet()
         hooks = (self._curves.hook, self._range, Gesture(self._tapped).hook)
         self._frame = Frame("ranks", (width, height), *hooks)
         self.pane = self._frame.pane(hv.Points([], DIMS), xaxis="bottom", xlabel="rank", default_tools=["save"])
@@ -95,13 +93,10 @@ class RankView:
         self._frame.resize((0.3, -0.06, top + 0.7, 1.06), self._frame.size)
         paths = coordinates([np.stack([x, y], axis=1) for x, y, _ in curves])
         self._curves.show(**paths, colour=[colour for _, _, colour in curves])
-        for plot in self._plots:
-            with held(plot):
-                self._range(plot, None)
+        self._frame.redraw(self._range)
 
     def _range(self, plot: Any, element: Any) -> None:
         """The suggested range, and a line at the present rank."""
-        self._plots.add(plot)
         figure, evidence = plot.state, self._seen[2]
         line = next((m for m in figure.center if isinstance(m, Span)), None)
         if line is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +13,7 @@ from bokeh.models import BoxAnnotation, Span
 from panel.io.document import hold
 
 from stem4d_panel.app import palette
-from stem4d_panel.app.figures import Frame, Glyphs, held
+from stem4d_panel.app.figures import Frame, Glyphs
 from stem4d_panel.app.gesture import Gesture
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.text import caption, say
@@ -62,7 +61,7 @@ def _add_branches(figure: Any, source: Any) -> None:
 
 
 def _add_leaves(figure: Any, source: Any) -> None:
-    """Numbers of the components below their branches, upright where they would not fit beside each other."""
+    """Numbers of the components below their branches, upright so that they never overlap."""
     figure.text(
         "x", 0, text="text", text_color="#808080", source=source, y_offset=4, text_font_size="9pt", text_baseline="middle",
         text_align="right", angle=np.pi / 2, text_font_style="bold",
@@ -79,7 +78,6 @@ class TreeView:
         self._trunk = Glyphs(_add_trunk, "x0", "y0", "x1", "y1")
         self._branches = Glyphs(_add_branches, "x0", "y0", "x1", "y1", "colour")
         self._leaves = Glyphs(_add_leaves, "x", "text")
-        self._plots: weakref.WeakSet[Any] = weakref.WeakSet()
         self._drawn: Any = None  # the tree whose lines are drawn
         hooks = (
             self._trunk.hook,
@@ -96,7 +94,6 @@ class TreeView:
 
     def _draw_threshold(self, plot: Any, element: Any) -> None:
         """The line, and a zone where unrelated patterns join by chance."""
-        self._plots.add(plot)
         threshold, chance = self._threshold(), self._chance()
         line = next((m for m in plot.state.center if isinstance(m, Span)), None)
         if line is None:
@@ -158,9 +155,7 @@ class TreeView:
             self._trunk.show(**_columns([segment[:4] for segment in segments], "x0", "y0", "x1", "y1"))
         coloured = [segment for segment in segments if segment[4] != ABOVE]
         self._branches.show(**_columns(coloured, "x0", "y0", "x1", "y1", "colour"))
-        for plot in self._plots:
-            with held(plot):
-                self._draw_threshold(plot, None)
+        self._frame.redraw(self._draw_threshold)
         self._leaves.show(
             x=list(range(tree.size)),
             text=[f"▸{k}" if k == chosen else str(k) for k in tree.order],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from stem4d_panel.app.pattern_figure import detector_axes
 from stem4d_panel.app.point_view import _measured, _model, _prepared
 from stem4d_panel.app.screen import Screen
 from stem4d_panel.app.session import Session
+from stem4d_panel.errors import DataError
 from stem4d_panel.measure.virtual import Detector
 from stem4d_panel.scan.scan import Axis, Scan
 from stem4d_panel.settings import Settings
@@ -142,6 +144,28 @@ def test_a_drag_on_the_map_chooses_a_region_and_its_mean(session: Session, small
     assert np.abs(left).sum() < 0.3 * _prepared(session.shown.frames, session.region).sum()
     screen.maps._dragged(Drag(*at(-5, 3), *at(1, 500), ended=True))  # beyond the scan: cut to it
     assert session.region == (0, 3, 1, x.size - 1)
+    screen.close()
+
+
+def test_prepared_frames_on_workers_are_said_to_be_there_and_not_drawn_black(session: Session) -> None:
+    session.start()
+    run(session)
+    away = replace(session.shown.frames, matrix=object())
+    with pytest.raises(DataError, match=r"^prepared frames: lie on the workers"):
+        _prepared(away, (0, 0, 0, 0))
+
+
+def test_a_scan_without_a_crystalline_class_shows_its_virtual_image(session: Session) -> None:
+    screen = Screen(session)
+    session.start()
+    run(session)
+    findings = session.shown.findings
+    glass = tuple(replace(c, crystalline=False) for c in findings.classes)
+    session.shown = replace(session.shown, findings=replace(findings, classes=glass))
+    text, _, layers = screen.maps._content()
+    assert text == "no crystalline class; the virtual image"
+    assert len(layers) == 1
+    np.testing.assert_array_equal(layers[0], session.shown.virtual)
     screen.close()
 
 

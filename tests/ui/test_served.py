@@ -43,7 +43,8 @@ def test_a_result_opens_where_it_was_saved(start_server: Start, watched: Watched
     screen = Screen(watched.page)
     screen.wait_ready()
     assert screen.threshold() == pytest.approx(0.4)
-    assert all("up to date" in screen.step(s) for s in STEPS)
+    for step in STEPS:
+        screen.wait_step(step, "up to date")
     gallery = screen.data("gallery")
     screen.drag_threshold(0.1)
     screen.page.get_by_text("classes at").first.wait_for()

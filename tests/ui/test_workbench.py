@@ -27,7 +27,7 @@ def screen(app: Server, watched: Watched) -> Screen:
 
 def test_the_sample_is_analysed_without_a_click(screen: Screen, watched: Watched) -> None:
     for step in STEPS:
-        assert "up to date" in screen.step(step)
+        screen.wait_step(step, "up to date")
     for figure in ("maps", "patterns", "measured", "dendrogram", "gallery"):
         assert screen.data(figure) != 0
     assert screen.scale_bars("maps") == ["nm"]
@@ -43,7 +43,8 @@ def test_a_mask_radius_makes_later_steps_stale_and_runs_them_again(screen: Scree
     for figure, data in before.items():
         screen.wait_changed(figure, data)
     screen.wait_ready()
-    assert all("up to date" in screen.step(s) for s in STEPS)
+    for step in STEPS:
+        screen.wait_step(step, "up to date")
     watched.check()
 
 
@@ -174,7 +175,7 @@ def test_cancel_stops_a_long_fit_and_keeps_the_last_result(screen: Screen, watch
     screen.page.get_by_role("button", name="Cancel").click()
     screen.wait_status("not up to date")
     assert screen.data("gallery") == before
-    assert "stale" in screen.step("factorise")
+    screen.wait_step("factorise", "stale")
     watched.check()
 
 
@@ -198,7 +199,8 @@ def test_a_forged_value_is_refused_and_changes_nothing(
     assert screen.page.evaluate(FORGE, ["", label, value])
     screen.page.get_by_text(answer).first.wait_for()
     assert screen.data("gallery") == before
-    assert all("up to date" in screen.step(s) for s in STEPS)
+    for step in STEPS:
+        screen.wait_step(step, "up to date")
     watched.check()
 
 

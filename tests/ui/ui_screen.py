@@ -50,10 +50,6 @@ class Screen:
     def wait_status(self, text: str) -> None:
         self.page.locator(".status").get_by_text(text).first.wait_for()
 
-    def step(self, name: str) -> str:
-        """State of a step, as its badge says."""
-        return self.text(f".step-{name}")
-
     def wait_step(self, name: str, *states: str) -> None:
         self.page.wait_for_function(
             "([sel, states]) => { const find = root => { for (const e of root.querySelectorAll('*')) {"
