@@ -7,7 +7,6 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from stem4d_panel.app import palette
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.text import Html
 
@@ -30,7 +29,7 @@ class ClassCard:
         shown = self.session.shown
         if shown.findings is None:
             return
-        colours = palette.class_colours(shown.findings)
+        colours = shown.colours
         head = "".join(
             f'<th style="{_CELL};font-weight:500;opacity:.7" title="{tip}">{name}</th>'
             for name, tip in (

@@ -144,7 +144,7 @@ class GalleryView:
 
     def _colour(self, shown: Shown, order: list[int]) -> None:
         """Frames in the colours of the classes."""
-        colours = palette.class_colours(shown.findings)
+        colours = shown.colours
         corners = [self._grid.corner(place) for place in range(len(order))]
         wide, high = self._grid.tile + EDGE, 2 * self._grid.tile + 2 * EDGE
         chosen = [self._is_chosen(shown, k) for k in order]

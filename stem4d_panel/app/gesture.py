@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,11 @@ if (kind == "panstart") store.start = fig.toolbar.gestures.pan.active == null ? 
 if (kind != "tap" && store.start == null) return
 const [x0, y0] = kind == "tap" ? [cb_obj.x, cb_obj.y] : store.start
 if (kind == "panend") store.start = null
-const next = {x0: [x0], y0: [y0], x: [cb_obj.x], y: [cb_obj.y], kind: [kind]}
+if (kind == "panstart") store.line = {x: [x0], y: [y0], sx: cb_obj.sx, sy: cb_obj.sy}
+const line = kind == "tap" ? {x: [], y: []} : store.line
+if (kind != "tap" && line.x.length < most && Math.hypot(cb_obj.sx - line.sx, cb_obj.sy - line.sy) >= apart) {
+  line.x.push(cb_obj.x); line.y.push(cb_obj.y); line.sx = cb_obj.sx; line.sy = cb_obj.sy }
+const next = {x0: [x0], y0: [y0], x: [cb_obj.x], y: [cb_obj.y], kind: [kind], xs: [[...line.x]], ys: [[...line.y]]}
 if (store.busy) store.next = next
 else { store.busy = true; store.data = next }
 """
@@ -28,15 +33,39 @@ else store.busy = false
 """
 
 
+_MOST, _APART = 200, 4  # points of a line, and how many pixels of the screen they are apart
+
+
+# in the same way of the point that lies next to the mouse, when it is another one; none beyond `reach` screen pixels
+_HOVER = """
+const ux = (fig.x_range.end - fig.x_range.start) / fig.inner_width, uy = (fig.y_range.end - fig.y_range.start) / fig.inner_height
+let best = -1, least = reach
+if (cb_obj.event_name != "mouseleave") points.data.x.forEach((x, i) => {
+  const far = Math.hypot((cb_obj.x - x) / ux, (cb_obj.y - points.data.y[i]) / uy)
+  if (far < least) { least = far; best = i }
+})
+if (best == (store.last ?? -1)) return
+store.last = best
+const next = {point: [best]}
+if (store.busy) store.next = next
+else { store.busy = true; store.data = next }
+"""
+_REACH = 16
+
+
 @dataclass(frozen=True)
 class Drag:
-    """From where to where a hand has moved so far, in the figure's coordinates, and whether it has let go."""
+    """From where to where a hand has moved so far, in the figure's coordinates, and whether it has let go.
+
+    `line` is the way that it took, as points (x, y).
+    """
 
     x0: float
     y0: float
     x: float
     y: float
     ended: bool
+    line: tuple[tuple[float, float], ...] = ()
 
 
 class Gesture:
@@ -53,8 +82,8 @@ class Gesture:
         events = [*(["tap"] if self._tapped else []), *(["panstart", "pan", "panend"] if self._dragged else [])]
         if events[0] in figure.js_event_callbacks:
             return
-        store = ColumnDataSource(data={n: [] for n in ("x0", "y0", "x", "y", "kind")}, tags=[0])
-        move = CustomJS(args={"fig": figure, "store": store}, code=_MOVE)
+        store = ColumnDataSource(data={n: [] for n in ("x0", "y0", "x", "y", "kind", "xs", "ys")}, tags=[0])
+        move = CustomJS(args={"fig": figure, "store": store, "most": _MOST, "apart": _APART}, code=_MOVE)
         for event in events:
             figure.js_on_event(event, move)
         store.js_on_change("tags", CustomJS(args={"store": store}, code=_ANSWERED))
@@ -68,8 +97,48 @@ class Gesture:
         with hold(plot.document, comm=plot.comm):
             try:
                 if kind != "tap" and self._dragged is not None:
-                    self._dragged(Drag(x0, y0, x, y, kind == "panend"))
+                    line = tuple(zip(data["xs"][0], data["ys"][0], strict=True))
+                    self._dragged(Drag(x0, y0, x, y, kind == "panend", line))
                 elif kind == "tap" and self._tapped is not None:
                     self._tapped(x, y)
+            finally:
+                store.tags = [store.tags[0] + 1]
+
+
+class Hover:
+    """Tells which of some points lies under the mouse, by its number; None where there is none."""
+
+    def __init__(self, told: Callable[[int | None], None]) -> None:
+        self._told = told
+        self._data: dict[str, list[float]] = {"x": [], "y": []}
+        self._points: weakref.WeakKeyDictionary[Any, ColumnDataSource] = weakref.WeakKeyDictionary()
+
+    def hook(self, plot: Any, element: Any) -> None:
+        """Listen to a figure, once."""
+        if plot in self._points:
+            return
+        figure, points = plot.state, ColumnDataSource(self._data)
+        self._points[plot] = points
+        store = ColumnDataSource(data={"point": []}, tags=[0])
+        move = CustomJS(args={"fig": figure, "store": store, "points": points, "reach": _REACH}, code=_HOVER)
+        for event in ("mousemove", "mouseleave"):
+            figure.js_on_event(event, move)
+        store.js_on_change("tags", CustomJS(args={"store": store}, code=_ANSWERED))
+        store.on_change("data", lambda attr, old, new: self._hear(plot, store, new))
+
+    def watch(self, x: list[float], y: list[float]) -> None:
+        """Watch other points."""
+        self._data = {"x": x, "y": y}
+        for plot, points in self._points.items():
+            with hold(plot.document, comm=plot.comm):
+                points.data = self._data
+
+    def _hear(self, plot: Any, store: ColumnDataSource, data: Any) -> None:
+        if not len(data["point"]):
+            return
+        point = int(data["point"][0])
+        with hold(plot.document, comm=plot.comm):
+            try:
+                self._told(point if 0 <= point < len(self._data["x"]) else None)
             finally:
                 store.tags = [store.tags[0] + 1]

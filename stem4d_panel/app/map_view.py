@@ -12,12 +12,14 @@ import panel_material_ui as pmui
 from stem4d_panel.app import palette
 from stem4d_panel.app.figures import Frame, Paint, Picture, bounds, contours, coordinates, frame_size, lines, to_index
 from stem4d_panel.app.gesture import Drag, Gesture
+from stem4d_panel.app.readout import Readout
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.text import caption, say
 from stem4d_panel.errors import Stem4dError
 from stem4d_panel.measure.products import memberships
 
 MODES = ["classes", "class share", "component", "orientation", "virtual image", "virtual detector"]
+OVER = ["all counts", "detector", "black"]  # what lies below the colours of classes and orientations
 DIMS = ("map_x", "map_y")
 
 
@@ -26,23 +28,31 @@ class MapView:
 
     def __init__(self, session: Session, width: int) -> None:
         self.session, self.width = session, width
-        self.mode = pmui.Select(label="Maps", options=MODES, value="classes", size="small", width=170, margin=(4, 6))
+        self.mode = pmui.Select(label="Maps", options=MODES, value="classes", size="small", width=132, margin=(4, 4))
+        self.over = pmui.Select(label="Over", options=OVER, value=OVER[0], size="small", width=100, margin=(4, 4))
         self.truth = pmui.Switch(label="Truth", value=False, visible=False, margin=(8, 6), size="small")
         self.caption = caption("", width=width)
         self._outlines, self._chosen = lines("white", 1.2), lines("white", 2)
-        hooks = (Gesture(self._tapped, self._dragged).hook, self._outlines.hook, self._chosen.hook)
+        self._readout = Readout("map")
+        gesture = Gesture(self._tapped, self._dragged)
+        hooks = (gesture.hook, self._outlines.hook, self._chosen.hook, self._readout.hook)
         self._frame = Frame("maps", (width, width), *hooks)
         self._picture = Picture(self._frame, DIMS)
         self._classes: tuple[Any, np.ndarray] | None = None  # strengths of the classes that were drawn last
         self.pane = self._frame.pane(self._picture.layer)
         self.mode.param.watch(lambda _: self.refresh(), "value")
+        self.over.param.watch(lambda _: self.refresh(), "value")
         self.truth.param.watch(lambda _: self._mark(), "value")
         session.param.watch(lambda _: self.refresh(), "shown")
         session.param.watch(self._component_chosen, ["component", "label"])
         session.param.watch(lambda _: self._pointed(), ["point", "region"])
         session.param.watch(lambda _: self._detector_moved(), "detector")
         self.layout = pn.Column(
-            pn.Row(self.mode, self.truth, margin=0, height=58), self.pane, self.caption, width=width + 34, margin=0
+            pn.Row(self.mode, self.over, self.truth, margin=0, height=58),
+            self.pane,
+            self.caption,
+            width=width + 34,
+            margin=0,
         )
 
     def _component_chosen(self, *events: Any) -> None:
@@ -67,7 +77,9 @@ class MapView:
             self.session.choose_region(*to_index(y, x, drag.x0, drag.y0), *to_index(y, x, drag.x, drag.y))
 
     def _detector_moved(self) -> None:
-        if self.session.detector is None:
+        if self.over.value == "detector" and self.mode.value in ("classes", "orientation"):
+            self.refresh()
+        elif self.session.detector is None:
             self.mode.value = "classes" if self.mode.value == "virtual detector" else self.mode.value
         elif self.mode.value != "virtual detector":
             self.mode.value = "virtual detector"
@@ -88,6 +100,7 @@ class MapView:
             self.session.say("error", str(error))
             return
         self._frame.resize(bounds(y, x), frame_size(y, x, self.width), x.units)
+        self._readout.calibrate(x.units, axes=(y, x))
         self._picture.show(bounds(y, x), paint, *arrays)
         say(self.caption, text)
         truth = getattr(shown.scan, "truth", None)
@@ -114,18 +127,29 @@ class MapView:
             k = self.session.component or 0
             text = f"map of component {k}, class {int(shown.classes.labels[k])}"
             return text, _plain(shown.factors.maps[k], "inferno"), (shown.factors.maps[k],)
+        virtual, under, below = self._below(virtual, below)
         if mode == "orientation":
             angles = palette.orientation_overlay(shown.findings.orientation)
-            text = "in-plane rotation of the strongest crystalline member, modulo its symmetry"
+            text = f"in-plane rotation of the strongest crystalline member, modulo its symmetry, over {under}"
             return text, partial(_coloured_over, below), (virtual, np.moveaxis(angles, -1, 0).astype(np.float32))
         crystalline = [c.label for c in shown.findings.classes if c.crystalline]
         if not crystalline:
-            return "no crystalline class; the virtual image", below, (virtual,)
-        colours = palette.class_colours(shown.findings)
+            return f"no crystalline class; {under}", below, (virtual,)
+        colours = shown.colours
         if self._classes is None or self._classes[0] is not shown.classes:
             self._classes = shown.classes, palette.strengths(shown.classes.located[crystalline])
         paint = partial(_classes_over, below, [colours[i] for i in crystalline])
-        return f"{len(crystalline)} crystalline classes over the virtual image", paint, (virtual, self._classes[1])
+        return f"{len(crystalline)} crystalline classes over {under}", paint, (virtual, self._classes[1])
+
+    def _below(self, virtual: np.ndarray, paint: Paint) -> tuple[np.ndarray, str, Paint]:
+        """What lies below the colours: an image, its name, how it is painted."""
+        if self.over.value == "detector" and self.session.detector is not None and self.session.shown.look is not None:
+            image = self.session.virtual_image()
+            return image, f"the {self.session.detector}", _plain(image, "gray")
+        if self.over.value == "black":
+            return virtual, "black", _black
+        missing = " (no detector is drawn on the patterns)" if self.over.value == "detector" else ""
+        return virtual, f"the virtual image{missing}", paint
 
     def _pointed(self) -> None:
         if self.mode.value == "class share":  # of the class at the point
@@ -152,6 +176,12 @@ class MapView:
 
 def _plain(image: np.ndarray, table: str) -> Paint:
     return partial(palette.painted, ends=palette.limits(image), table=table)
+
+
+def _black(image: np.ndarray) -> np.ndarray:
+    out = np.zeros((*image.shape, 4), np.uint8)
+    out[..., 3] = 255
+    return out
 
 
 def _coloured_over(below: Paint, image: np.ndarray, colours: np.ndarray) -> np.ndarray:

@@ -10,15 +10,18 @@ import panel_material_ui as pmui
 
 from stem4d_panel.app.gesture import Drag
 from stem4d_panel.app.look_bar import LookBar
-from stem4d_panel.app.pattern_figure import PatternFigure, circle, detector_axes
+from stem4d_panel.app.pattern_figure import PatternFigure, circle, detector_axes, nm_unit
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.text import caption, say
 from stem4d_panel.measure.products import symmetrised
-from stem4d_panel.measure.virtual import Detector
+from stem4d_panel.measure.virtual import Detector, Outline
+from stem4d_panel.prepare.masks import polygons
 from stem4d_panel.scan.scan import Axis
 
 MODES = ["mean pattern", "class", "class, symmetrised", "component"]
-DISC, RING, RADII, NOTHING = "disc detector", "ring detector", "mask radii", "no detector"
+DISC, RING, OUTLINE, NOTHING = "disc detector", "ring detector", "outlined detector", "no detector"
+RADII, STOP = "mask radii", "beam stop"
+_CORNERS = 24  # of a beam stop that is drawn
 _LEAST = 0.5  # radius of a disc, px; a smaller one takes the detector away
 
 
@@ -30,15 +33,15 @@ class PatternView:
         self.mode = pmui.Select(label="Patterns", options=MODES, value=MODES[0], size="small", width=150, margin=(4, 4))
         self.draw = pmui.Select(
             label="A drag draws",
-            options=[DISC, RING, RADII, NOTHING],
+            options=[DISC, RING, OUTLINE, RADII, STOP, NOTHING],
             value=DISC,
             size="small",
             width=140,
             margin=(4, 4),
         )
-        self.caption = caption("", width=width)
+        self.caption = caption("", width=width - 76)
         self.figure = PatternFigure("patterns", width, self._dragged)
-        self._start: tuple[tuple[float, float], Detector | None] | None = None
+        self._start: tuple[tuple[float, float], Detector | Outline | None] | None = None
         self.mode.param.watch(lambda _: self.refresh(), "value")
         self.draw.param.watch(self._draw_chosen, "value")
         bar.watch(self.refresh)
@@ -49,7 +52,7 @@ class PatternView:
         self.layout = pn.Column(
             pn.Row(self.mode, self.draw, margin=0, height=58),
             self.figure.pane,
-            self.caption,
+            pn.Row(self.caption, bar.rings, margin=0),
             width=width + 34,
             margin=0,
         )
@@ -86,18 +89,46 @@ class PatternView:
         elif self.draw.value == RING:
             inner, outer = sorted((float(np.hypot(*start)), float(np.hypot(*now))))
             self.session.detector = Detector(0.0, 0.0, inner, outer)
-        elif self.draw.value == DISC:
-            self.session.detector = self._disc(start, now)
+        elif self.draw.value == STOP:
+            self._outline_stop(drag)
+        elif self.draw.value in (DISC, OUTLINE):
+            self.session.detector = self._moved(start, now) or self._drawn(drag, step, start, now)
         if drag.ended:
             self._start = None
 
-    def _disc(self, start: tuple[float, float], now: tuple[float, float]) -> Detector | None:
-        """A disc around the start of a drag, or the one moved that the drag began in; None if it has no size."""
+    def _moved(self, start: tuple[float, float], now: tuple[float, float]) -> Detector | Outline | None:
+        """The disc or outline moved that the drag began in."""
         before = self._start[1] if self._start is not None else None
-        if before is not None and before.inner == 0 and before.covers(np.array(start[0]), np.array(start[1])):
-            return Detector(before.ky + now[0] - start[0], before.kx + now[1] - start[1], 0.0, before.outer)
+        if before is None or (isinstance(before, Detector) and before.inner > 0):
+            return None
+        if not before.covers(np.array(start[0]), np.array(start[1])):
+            return None
+        return before.moved(now[0] - start[0], now[1] - start[1])
+
+    def _drawn(self, drag: Drag, step: float, start: tuple[float, float], now: tuple[float, float]) -> Any:
+        """A new disc around the start of a drag, or what its way encloses; None if it has no size."""
+        if self.draw.value == OUTLINE:
+            return Outline(tuple((-y / step, x / step) for x, y in drag.line)) if len(drag.line) > 2 else None
         radius = float(np.hypot(now[0] - start[0], now[1] - start[1]))
         return Detector(*start, 0.0, radius) if radius >= _LEAST else None
+
+    def _outline_stop(self, drag: Drag) -> None:
+        """What a drag encloses is left out of the mask, when the hand lets go, beside what was drawn before."""
+        y, x = detector_axes(self.session.shown)
+        if not drag.ended:
+            self._mark(line=drag.line)
+            return
+        line = drag.line[:: -(-len(drag.line) // _CORNERS)] if drag.line else ()
+        corners = [
+            (min(max((-py - y.offset) / y.scale, 0), y.size), min(max((px - x.offset) / x.scale, 0), x.size))
+            for px, py in line
+        ]
+        before = self.session.settings.prepare.beam_stop
+        kept = [before] if before and polygons(before) else []
+        if len(corners) > 2:
+            drawn = " ".join(f"{ky:.1f},{kx:.1f}" for ky, kx in corners)
+            self.session.change({"prepare.beam_stop": "; ".join([*kept, drawn])})
+        self._mark()
 
     def _move_radius(self, start: float, now: float, ended: bool) -> None:
         """The mask's nearer radius follows the hand, and is set when it lets go."""
@@ -119,6 +150,7 @@ class PatternView:
         text, image, axes = self._content(field)
         whole = axes is field
         inner = shown.look.inner * field[1].scale if whole and shown.look is not None else 0.0
+        self.figure.calibrate(field[1].units, nm_unit(shown))
         self.figure.draw(image, axes, field, self.bar.look, inner)
         self._mark()
         say(self.caption, text)
@@ -144,21 +176,34 @@ class PatternView:
             text += f", {fold}-fold mean" if fold > 1 else ", no symmetry found"
         return text, image, shown.axes[2:]
 
-    def _mark(self, moved: dict[str, float] | None = None) -> None:
-        """The mask's circles, where the mean pattern is shown, one of them perhaps moved; and the detector."""
+    def _mark(self, moved: dict[str, float] | None = None, line: tuple[tuple[float, float], ...] = ()) -> None:
+        """The mask's circles and beam stops on the mean pattern, one perhaps being moved or drawn; and the detector."""
         shown, detector = self.session.shown, self.session.detector
         if shown.axes is None:
             return
         step = detector_axes(shown)[1].scale
         rings: tuple[float, ...] = ()
+        stops: list[np.ndarray] = [np.array(line)] if len(line) > 1 else []
         if shown.look is not None and (moved or self.mode.value == "mean pattern" or shown.classes is None):
             at = {"inner": shown.look.inner, "outer": shown.look.outer, **(moved or {})}
             rings = (at["inner"] * step, at["outer"] * step)
+            stops += self._stops()
         drawn = []
-        if detector is not None:
+        if isinstance(detector, Outline):
+            corners = np.array([*detector.corners, detector.corners[0]]) * step
+            drawn = [corners[:, ::-1] * (1, -1)]
+        elif detector is not None:
             radii = [r for r in (detector.inner, detector.outer) if r > 0]
             drawn = [circle(r * step, detector.kx * step, -detector.ky * step) for r in radii]
-        self.figure.mark(rings, drawn)
+        self.figure.mark(rings, drawn, stops)
+
+    def _stops(self) -> list[np.ndarray]:
+        """Outlines of the beam stops in the settings."""
+        y, x = detector_axes(self.session.shown)
+        return [
+            np.stack([x.offset + x.scale * c[:, 1], -(y.offset + y.scale * c[:, 0])], axis=1)
+            for c in (np.vstack([p, p[:1]]) for p in polygons(self.session.settings.prepare.beam_stop or ""))
+        ]
 
     def close(self) -> None:
         """Let go of the figure."""

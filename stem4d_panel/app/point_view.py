@@ -7,7 +7,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from stem4d_panel.app.look_bar import LookBar
-from stem4d_panel.app.pattern_figure import PatternFigure, detector_axes
+from stem4d_panel.app.pattern_figure import PatternFigure, detector_axes, nm_unit
 from stem4d_panel.app.session import Session, Shown
 from stem4d_panel.app.text import caption, say
 from stem4d_panel.errors import DataError, Stem4dError
@@ -47,6 +47,7 @@ class PointView:
         region = self._region()
         field = detector_axes(shown)
         inner = shown.look.inner * field[1].scale
+        self.figure.calibrate(field[1].units, nm_unit(shown))
         try:
             if mode == "measured" or shown.frames is None:
                 image, note = _measured(shown, region)
@@ -60,7 +61,7 @@ class PointView:
                     self.figure.draw(image, shown.axes[2:], field, self.bar.look)
                 else:
                     image, note = _prepared(shown.frames, region) - image, "prepared less model, white at zero"
-                    self.figure.draw_signed(image, shown.axes[2:], field, self.bar.look.clip)
+                    self.figure.draw_signed(image, shown.axes[2:], field, self.bar.look)
         except (Stem4dError, OSError) as error:
             self.session.say("error", str(error))
             return

@@ -53,6 +53,7 @@ class Shown:
     tree: Any = None
     classes: Any = None
     findings: Any = None
+    colours: tuple[str, ...] = ()  # of the classes
     name: str = ""
     axes: Any = None
     centre: Any = None
@@ -430,12 +431,25 @@ class Session(param.Parameterized):
         if "factors" in new:
             frames = self._analysis.peek("frames")
             new |= {"axes": frames.axes, "centre": frames.centre, "mask": frames.mask}
-            if self.component is not None and self.component >= new["factors"].rank:
-                self.component = None
         if new:
             if "classes" in new:
                 self.details = None
-            self.shown = replace(before, **new)
+            self._become(replace(before, **new))
+
+    def _become(self, after: Shown) -> None:
+        """Show something else, in which what was chosen is found again."""
+        before, chosen = self.shown, {}
+        if after.findings is not None and after.findings is not before.findings:
+            from stem4d_panel.app import follow
+
+            after = replace(after, colours=follow.colours(before, after))
+            if self.component is not None and after.factors is not before.factors:
+                chosen["component"] = follow.components(before.factors, after.factors).get(self.component)
+            if self.label is not None:
+                chosen["label"] = follow.classes(before.classes, after.classes).get(self.label)
+        with param.parameterized.discard_events(self):  # found again is not chosen anew: no view changes its mode
+            self.param.update(**{name: i for name, i in chosen.items() if i is not None})
+        self.param.update(shown=after, **{name: i for name, i in chosen.items() if i is None})
 
     @_alone
     def _show_preview(self, analysis: Any, found: dict[str, Any]) -> None:
@@ -443,9 +457,7 @@ class Session(param.Parameterized):
         if self.closed or analysis is not self._analysis or analysis.ready("factors"):
             return
         frames = analysis.peek("frames")
-        if self.component is not None and self.component >= found["factors"].rank:
-            self.component = None
-        self.shown = replace(self.shown, **found, axes=frames.axes, centre=frames.centre, mask=frames.mask)
+        self._become(replace(self.shown, **found, axes=frames.axes, centre=frames.centre, mask=frames.mask))
 
     def _refresh_result(self) -> None:
         from stem4d_panel.cluster.classes import ClassMaker
@@ -459,10 +471,11 @@ class Session(param.Parameterized):
             classes = self._branches.at(self.settings.cluster.threshold)
             findings = measure(r.factors, r.tree, classes, self.settings.measure)
         self.details = r.details if classes is r.classes else None
-        self.shown = Shown(
+        shown = Shown(
             factors=r.factors, tree=r.tree, classes=classes, findings=findings, name=r.name, axes=r.axes, centre=r.centre,
             mask=r.mask, virtual=r.factors.maps.sum(axis=0), mean_pattern=r.mean_pattern,
         )  # fmt: skip
+        self._become(shown)
         self._mark(dict.fromkeys(STEPS, ("up to date", "saved result")))
 
     def _mark(self, states: Mapping[str, tuple[str, str]]) -> None:

@@ -12,9 +12,9 @@ import panel_material_ui as pmui
 from bokeh.models import BoxAnnotation, Span
 from panel.io.document import hold
 
-from stem4d_panel.app import palette
 from stem4d_panel.app.figures import Frame, Glyphs
-from stem4d_panel.app.gesture import Gesture
+from stem4d_panel.app.gesture import Gesture, Hover
+from stem4d_panel.app.merge_view import MergeView
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.text import caption, say
 from stem4d_panel.cluster.classes import Classes
@@ -25,23 +25,27 @@ ABOVE = "#8a8a8a"
 _STEP = 1e-4  # of the threshold; less is no change
 
 
+def junctions(tree: Tree) -> tuple[np.ndarray, np.ndarray]:
+    """Where every id is drawn, x and height; parts of one crystal are joined by a bar at the foot."""
+    x, height = np.zeros(2 * tree.size - 1), tree.heights
+    x[list(tree.order)] = np.arange(tree.size)
+    bar = 0.015 * max(0.3, float(height.max()))
+    for i, row in enumerate(tree.merges):
+        x[tree.size + i] = (x[int(row[0])] + x[int(row[1])]) / 2
+        if tree.kind[i] == "place":
+            height[tree.size + i] = bar
+    return x, height
+
+
 def branches(tree: Tree, classes: Classes, colours: list[str]) -> list[tuple[float, float, float, float, str]]:
     """Each merge as three segments (x0, y0, x1, y1, colour): in the colour of its class, or grey above the threshold."""
-    x = np.zeros(2 * tree.size - 1)
-    x[list(tree.order)] = np.arange(tree.size)
-    height, below = tree.heights, tree.leaves()
-    bar = 0.015 * max(0.3, float(height.max()))
-    out = []
+    x, height = junctions(tree)
+    below, out = tree.leaves(), []
     for i, row in enumerate(tree.merges):
         a, b, new = int(row[0]), int(row[1]), tree.size + i
-        x[new] = (x[a] + x[b]) / 2
         labels = set(classes.labels[below[new]].tolist())
         colour = colours[labels.pop()] if len(labels) == 1 else ABOVE
-        if tree.kind[i] == "place":  # a bar at the foot: parts of one crystal
-            height[new] = bar
-            corners = ((x[a], height[a]), (x[a], bar), (x[b], bar), (x[b], height[b]))
-        else:
-            corners = ((x[a], height[a]), (x[a], row[2]), (x[b], row[2]), (x[b], height[b]))
+        corners = ((x[a], height[a]), (x[a], height[new]), (x[b], height[new]), (x[b], height[b]))
         out += [(*p, *q, colour) for p, q in pairwise(corners)]
     return out
 
@@ -79,18 +83,15 @@ class TreeView:
         self._branches = Glyphs(_add_branches, "x0", "y0", "x1", "y1", "colour")
         self._leaves = Glyphs(_add_leaves, "x", "text")
         self._drawn: Any = None  # the tree whose lines are drawn
-        hooks = (
-            self._trunk.hook,
-            self._branches.hook,
-            self._leaves.hook,
-            self._draw_threshold,
-            Gesture(self._tapped).hook,
-        )
+        self._hover = Hover(self._pointed)
+        glyphs = (self._trunk, self._branches, self._leaves)
+        hooks = (*(g.hook for g in glyphs), self._draw_threshold, Gesture(self._tapped).hook, self._hover.hook)
         self._frame = Frame("dendrogram", (width, height), *hooks)
         tools = ["ywheel_zoom", "reset", "save"]
         self.pane = self._frame.pane(hv.Segments([], DIMS), yaxis="left", ylabel="1 − correlation", default_tools=tools)
         session.param.watch(lambda _: self.refresh(), ["shown", "component"])
-        self.layout = pn.Column(heading, self.pane, self.caption, margin=0, width=width + 74)
+        self.merge = MergeView(session, width)
+        self.layout = pn.Column(heading, self.pane, self.caption, self.merge.layout, margin=0, width=width + 74)
 
     def _draw_threshold(self, plot: Any, element: Any) -> None:
         """The line, and a zone where unrelated patterns join by chance."""
@@ -139,19 +140,25 @@ class TreeView:
         label = int(shown.classes.labels[shown.tree.order[round(x)]])
         self.session.choose_class(None if label == self.session.label else label)
 
+    def _pointed(self, merge: int | None) -> None:
+        """Show what the merge under the mouse has joined; the last one stays."""
+        if merge is not None and self.session.shown.tree is self._drawn:
+            self.merge.show(merge)
+
     def refresh(self) -> None:
         """Draw the tree that the session shows."""
         shown = self.session.shown
         if shown.tree is None or shown.classes is None:
             return
         tree, classes = shown.tree, shown.classes
-        colours = palette.class_colours(shown.findings)
+        colours = shown.colours
         chosen = self.session.component
         top = max(0.3, float(tree.merges[:, 2].max()) if len(tree.merges) else 0.3) * 1.08
         self._frame.resize((-0.7, -0.09 * top, tree.size - 0.3, top), self._frame.size)
         segments = branches(tree, classes, colours)
         if self._drawn is not tree:
             self._drawn = tree
+            self._hover.watch(*(at[tree.size :].tolist() for at in junctions(tree)))
             self._trunk.show(**_columns([segment[:4] for segment in segments], "x0", "y0", "x1", "y1"))
         coloured = [segment for segment in segments if segment[4] != ABOVE]
         self._branches.show(**_columns(coloured, "x0", "y0", "x1", "y1", "colour"))
@@ -170,3 +177,4 @@ class TreeView:
     def close(self) -> None:
         """Let go of the figure."""
         self.pane.object = None
+        self.merge.close()

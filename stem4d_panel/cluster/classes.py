@@ -117,7 +117,7 @@ class ClassMaker:
     """
 
     def __init__(self, factors: Factors, tree: Tree, centre: tuple[float, float]) -> None:
-        self.factors, self.tree = factors, tree
+        self.factors, self.tree, self.centre = factors, tree, centre
         self._totals, self._below, self._placed = factors.totals, tree.leaves(), _placed(tree)
         self._part_of = tree.crystal_of()
         self._turner = Turner(factors.patterns, factors.mask, centre)
@@ -139,6 +139,17 @@ class ClassMaker:
             for name in ("pattern", "mean_map", "located", "autocorrelation")
         )
         return Classes(at, threshold is None, labels, rotations, mirrored, shifts, *stacks)
+
+    def branch(self, root: int) -> tuple[np.ndarray, tuple[int, ...]]:
+        """Mean pattern (ky, kx) of the branch with an id, turned as its strongest member lies; its members, that one first."""
+        one = self._class(root)
+        return one.pattern, tuple(one.members)
+
+    def turn_between(self, root: int, first: int, second: int) -> tuple[float, bool]:
+        """By how much the merges up to an id have turned a component against another, degrees, and whether mirrored."""
+        places = self._placed[root]
+        place = places[second].after(places[first].inverse())
+        return place.rotation % 360 % 360, place.mirrored
 
     def _class(self, root: int) -> _Class:
         if root not in self._made:

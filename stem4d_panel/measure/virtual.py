@@ -5,7 +5,7 @@ The kernels use one thread: they answer a hand that moves, beside the compute th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numba import njit
 
 from stem4d_panel.errors import DataError
 from stem4d_panel.prepare.frames import Frames, Look
+from stem4d_panel.prepare.masks import inside
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,39 @@ class Detector:
         radius = np.hypot(ky - self.ky, kx - self.kx)
         return np.asarray((radius >= self.inner) & (radius <= self.outer))
 
+    def moved(self, ky: float, kx: float) -> Detector:
+        """The same one elsewhere."""
+        return replace(self, ky=self.ky + ky, kx=self.kx + kx)
+
     def __str__(self) -> str:
         what = "disc" if self.inner == 0 else "ring"
         size = f"radius {self.outer:.1f}" if self.inner == 0 else f"{self.inner:.1f} to {self.outer:.1f}"
         return f"{what} at ky {self.ky:.1f}, kx {self.kx:.1f} px, {size} px"
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What lies in a closed line, in detector pixels from the direct beam.
+
+    Attributes
+    ----------
+    corners : tuple of (float, float)
+        As (ky, kx).
+    """
+
+    corners: tuple[tuple[float, float], ...]
+
+    def covers(self, ky: np.ndarray, kx: np.ndarray) -> np.ndarray:
+        """Which points, in detector pixels from the direct beam, lie on it."""
+        return inside(np.array(self.corners), ky, kx)
+
+    def moved(self, ky: float, kx: float) -> Outline:
+        """The same one elsewhere."""
+        return Outline(tuple((y + ky, x + kx) for y, x in self.corners))
+
+    def __str__(self) -> str:
+        ky, kx = np.mean(self.corners, axis=0)
+        return f"outline around ky {ky:.1f}, kx {kx:.1f} px"
 
 
 @njit(cache=True, nogil=True)
@@ -74,7 +104,7 @@ def _weighted(matrix, columns, weights):  # type: ignore[no-untyped-def]
     return out
 
 
-def _runs(detector: Detector, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _runs(detector: Detector | Outline, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Runs of pixels that a detector covers: row, first and last column, from the direct beam's pixel."""
     ky, kx = (np.arange(-n, n + 1) for n in shape)
     on = np.pad(detector.covers(ky[:, None], kx[None]), ((0, 0), (1, 1)))
@@ -84,7 +114,7 @@ def _runs(detector: Detector, shape: tuple[int, int]) -> tuple[np.ndarray, np.nd
     return ky[rows], kx[first], kx[last]
 
 
-def virtual_image(detector: Detector, data: Any, look: Look, frames: Frames | None = None) -> np.ndarray:
+def virtual_image(detector: Detector | Outline, data: Any, look: Look, frames: Frames | None = None) -> np.ndarray:
     """What a virtual detector sees at each position, shape (y, x), float32, in counts.
 
     The detector follows the fitted direct beam in whole pixels; hot, dead and masked pixels are left out. Data that do not
@@ -92,7 +122,7 @@ def virtual_image(detector: Detector, data: Any, look: Look, frames: Frames | No
 
     Parameters
     ----------
-    detector : Detector
+    detector : Detector or Outline
     data : array-like, shape (y, x, ky, kx)
         The scan's own.
     look : Look

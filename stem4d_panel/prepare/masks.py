@@ -65,6 +65,22 @@ def saturated_pixels(survey: Survey, top: float | None, positions: int) -> tuple
     return np.zeros(survey.maximum.shape, bool), None
 
 
+def inside(corners: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Which points lie in a polygon with these corners, shape (n, 2) as (y, x), by the even-odd rule."""
+    out = np.zeros(np.broadcast_shapes(y.shape, x.shape), bool)
+    for (y0, x0), (y1, x1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        if y0 != y1:
+            out ^= ((y0 <= y) != (y1 <= y)) & (x < x0 + (y - y0) * (x1 - x0) / (y1 - y0))
+    return out
+
+
+def polygons(text: str) -> list[np.ndarray]:
+    """Corners (n, 2) as (ky, kx) in pixels of each polygon of a beam-stop setting; none of one that states a level."""
+    if not text or text.startswith("below"):
+        return []
+    return [np.array([[float(v) for v in point.split(",")] for point in part.split(" ")]) for part in text.split("; ")]
+
+
 def polygon_pixels(text: str, shape: tuple[int, int]) -> np.ndarray:
     """Pixels whose centre lies in a polygon of a beam-stop setting, by the even-odd rule.
 
@@ -75,19 +91,15 @@ def polygon_pixels(text: str, shape: tuple[int, int]) -> np.ndarray:
     """
     y, x = np.indices(shape)
     out = np.zeros(shape, bool)
-    for part in text.split("; "):
-        corners = np.array([[float(v) for v in point.split(",")] for point in part.split(" ")])
+    for part, corners in zip(text.split("; "), polygons(text), strict=True):
         if (corners > np.array(shape)).any():
             raise SettingError(
                 f"prepare.beam_stop: {part[:60]!r} leaves the detector of {shape[0]} × {shape[1]} pixels"
             )
-        inside = np.zeros(shape, bool)
-        for (y0, x0), (y1, x1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-            if y0 != y1:
-                inside ^= ((y0 <= y) != (y1 <= y)) & (x < x0 + (y - y0) * (x1 - x0) / (y1 - y0))
-        if not inside.any():
+        pixels = inside(corners, y, x)
+        if not pixels.any():
             raise SettingError(f"prepare.beam_stop: {part[:60]!r} holds no pixel")
-        out |= inside
+        out |= pixels
     return out
 
 

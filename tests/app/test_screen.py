@@ -11,20 +11,21 @@ import pytest
 from bokeh.models import Plot, ScaleBar, Span
 from sessions import run
 
-from stem4d_panel.app import palette
 from stem4d_panel.app.boot import boot
 from stem4d_panel.app.figures import Frame, Picture
 from stem4d_panel.app.gesture import Drag
-from stem4d_panel.app.pattern_figure import detector_axes
+from stem4d_panel.app.pattern_figure import detector_axes, round_rings
 from stem4d_panel.app.point_view import _measured, _model, _prepared
 from stem4d_panel.app.screen import Screen
 from stem4d_panel.app.session import Session
+from stem4d_panel.app.tree_view import junctions
 from stem4d_panel.errors import DataError
-from stem4d_panel.measure.virtual import Detector
+from stem4d_panel.measure.virtual import Detector, Outline
+from stem4d_panel.prepare.masks import polygons
 from stem4d_panel.scan.scan import Axis, Scan
 from stem4d_panel.settings import Settings
 
-NAMES = ["maps", "patterns", "measured", "dendrogram", "gallery", "ranks"]
+NAMES = ["merge", "maps", "patterns", "measured", "dendrogram", "gallery", "ranks"]
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_a_class_has_one_colour_in_the_gallery_and_in_the_tree(session: Session)
         session.change({"cluster.threshold": threshold})
         run(session)
         shown, found = session.shown, figures(root)
-        wanted = [palette.class_colours(shown.findings)[int(shown.classes.labels[k])] for k in shown.tree.order]
+        wanted = [shown.colours[int(shown.classes.labels[k])] for k in shown.tree.order]
         columns = {f: [r.data_source.data.get("colour") for r in found[f].renderers] for f in ("gallery", "dendrogram")}
         assert wanted in columns["gallery"]
         assert any(column and set(column) <= set(wanted) for column in columns["dendrogram"])
@@ -194,4 +195,106 @@ def test_a_disc_is_drawn_moved_and_taken_away_and_a_ring_lies_around_the_beam(se
     drag((0.0, session.shown.look.outer + 0.4), (0.0, 9.0))
     run(session)
     assert session.settings.prepare.mask_outer == 9.0
+    screen.close()
+
+
+def test_a_junction_shows_the_patterns_of_its_branches_until_the_tree_is_another(session: Session) -> None:
+    screen = Screen(session)
+    session.start()
+    run(session)
+    tree = session.shown.tree
+    x, height = junctions(tree)
+    assert screen.tree._hover._data == {"x": x[tree.size :].tolist(), "y": height[tree.size :].tolist()}
+    merge = tree.size - 2
+    screen.tree._pointed(merge)
+    text = screen.tree.merge.caption.object
+    assert "correlate by" in text
+    shown = screen.tree.merge._picture._pipe.data[2][0]
+    ky, kx = session.shown.mask.shape
+    assert shown.shape == (4, ky, 2 * kx + 4)
+    screen.tree._pointed(None)  # stays
+    assert screen.tree.merge.caption.object == text
+    session.change({"factorize.rank": 4})
+    run(session)
+    assert "point at a junction" in screen.tree.merge.caption.object
+    screen.close()
+
+
+def drawn_on(view: Any, session: Session, corners: list[tuple[float, float]]) -> None:
+    """Draw a line through corners (ky, kx) in pixels from the beam, back to the first one."""
+    step = detector_axes(session.shown)[1].scale
+    line = tuple((kx * step, -ky * step) for ky, kx in corners)
+    for ended in (False, True):
+        view._dragged(Drag(*line[0], *line[-1], ended, line))
+
+
+def test_an_outlined_detector_is_drawn_and_moved_and_lies_below_the_classes(session: Session) -> None:
+    screen = Screen(session)
+    session.start()
+    run(session)
+    view = screen.patterns
+    view.draw.value = "outlined detector"
+    square = [(4.0, 4.0), (4.0, 8.0), (8.0, 8.0), (8.0, 4.0)]
+    drawn_on(view, session, square)
+    assert isinstance(session.detector, Outline)
+    np.testing.assert_allclose(session.detector.corners, square)
+    drawn_on(view, session, [(6.0, 6.0), (5.0, 3.0)])  # begins inside: moves it
+    np.testing.assert_allclose(session.detector.corners, np.add(square, (-1, -3)))
+    screen.maps.over.value = "detector"
+    screen.maps.mode.value = "classes"
+    text, _, arrays = screen.maps._content()
+    assert text.endswith("over the outline around ky 5.0, kx 3.0 px")
+    np.testing.assert_array_equal(arrays[0], session.virtual_image())
+    drawn_on(view, session, [(5.0, 3.0), (6.0, 3.0)])  # followed without leaving the classes
+    assert screen.maps.mode.value == "classes"
+    np.testing.assert_array_equal(screen.maps._content()[2][0], session.virtual_image())
+    view.draw.value = "no detector"
+    assert screen.maps._content()[0].endswith("over the virtual image (no detector is drawn on the patterns)")
+    screen.close()
+
+
+def test_a_beam_stop_is_outlined_on_the_pattern_and_left_out(session: Session) -> None:
+    screen = Screen(session)
+    session.start()
+    run(session)
+    kept = session.shown.frames.mask.sum()
+    view = screen.patterns
+    view.draw.value = "beam stop"
+    first = [(6.0, -2.0), (6.0, 2.0), (9.0, 2.0), (9.0, -2.0)]
+    drawn_on(view, session, first)
+    run(session)
+    centre = session.shown.look.descan.centre
+    (corners,) = polygons(session.settings.prepare.beam_stop)
+    np.testing.assert_allclose(corners, np.array(first) + centre, atol=0.051)
+    assert session.shown.frames.mask.sum() < kept
+    drawn_on(view, session, [(-6.0, -2.0), (-6.0, 2.0), (-9.0, 2.0), (-9.0, -2.0)])
+    run(session)
+    assert len(polygons(session.settings.prepare.beam_stop)) == 2
+    assert len(view.figure._marks.data["xs"]) == 2 + 2 + 2  # circles, cross, stops
+    drawn_on(view, session, [(0.0, 0.0), (0.0, 0.1)])  # encloses nothing
+    assert len(polygons(session.settings.prepare.beam_stop)) == 2
+    screen.close()
+
+
+@pytest.mark.parametrize(("reach", "nm"), [(12.0, 1.0), (31.0, 2.5), (80.0, None), (0.37, 1.0)])
+def test_rings_are_round_spacings_inside_the_picture(reach: float, nm: float | None) -> None:
+    rings = round_rings(reach, "px", nm)
+    assert len(rings) >= 2
+    for radius, text in rings:
+        assert 0.2 * reach < radius < reach
+        value, unit = text.split(" ")
+        assert unit == ("nm" if nm else "px")
+        assert float(value) == pytest.approx(nm / radius if nm else radius)
+
+
+def test_rings_are_drawn_on_both_patterns_when_asked_for(session: Session) -> None:
+    screen = Screen(session)
+    session.start()
+    run(session)
+    assert screen.patterns.figure._texts.data["text"] == []
+    screen.patterns.bar.rings.value = True
+    for figure in (screen.patterns.figure, screen.point.figure):
+        texts = figure._texts.data["text"]
+        assert texts
+        assert all(text.endswith(" nm") for text in texts)
     screen.close()

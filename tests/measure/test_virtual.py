@@ -7,7 +7,7 @@ import pytest
 
 from stem4d_panel.analysis import Analysis
 from stem4d_panel.errors import DataError
-from stem4d_panel.measure.virtual import Detector, virtual_image
+from stem4d_panel.measure.virtual import Detector, Outline, virtual_image
 from stem4d_panel.runtime.cache import Cache
 from stem4d_panel.scan.scan import Scan
 from stem4d_panel.settings import Settings
@@ -29,6 +29,27 @@ def test_counts_on_the_detector_as_it_follows_the_beam(analysis: Analysis, small
         on = np.hypot(ky - cy - detector.ky, kx - cx - detector.kx)
         wanted[y, x] = data[y, x][(on >= detector.inner) & (on <= detector.outer) & ~bad].sum()
     np.testing.assert_allclose(virtual_image(detector, data, look), wanted, rtol=1e-6)
+
+
+def test_an_outline_counts_what_it_encloses_in_several_runs_of_a_row(analysis: Analysis, small: Scan) -> None:
+    # a horseshoe, open downwards: the middle rows hold two runs
+    corners = ((-6.5, -6.5), (-6.5, 6.5), (6.5, 6.5), (6.5, 3.5), (-3.5, 3.5), (-3.5, -3.5), (6.5, -3.5), (6.5, -6.5))
+    outline = Outline(corners).moved(1.0, -2.0)
+    ky, kx = np.indices((13, 13)) - 6
+    shoe = np.ones((13, 13), bool)
+    shoe[3:, 3:10] = False
+    np.testing.assert_array_equal(outline.covers(ky + 1, kx - 2), shoe)
+    look, data = analysis.look, np.asarray(small.data)
+    good = ~(look.bad.mask(data.shape[2:]) | look.masks.out)
+    wanted = np.zeros(data.shape[:2])
+    for y, x in np.ndindex(*wanted.shape):
+        cy, cx = np.round(look.descan.fitted[:, y, x]).astype(int)
+        rows, columns = np.nonzero(shoe)
+        rows, columns = rows - 6 + cy + 1, columns - 6 + cx - 2
+        inside = (rows >= 0) & (rows < data.shape[2]) & (columns >= 0) & (columns < data.shape[3])
+        rows, columns = rows[inside], columns[inside]
+        wanted[y, x] = data[y, x][rows, columns][good[rows, columns]].sum()
+    np.testing.assert_allclose(virtual_image(outline, data, look), wanted, rtol=1e-6)
 
 
 def test_data_that_lie_elsewhere_are_taken_from_the_frames(analysis: Analysis, small: Scan) -> None:

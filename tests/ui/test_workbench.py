@@ -128,6 +128,53 @@ def test_a_detector_drawn_on_the_pattern_shows_its_virtual_image_while_it_is_dra
     watched.check()
 
 
+def test_an_outline_is_drawn_and_its_image_lies_below_the_classes(screen: Screen, watched: Watched) -> None:
+    _, right, _, _ = screen.ranges("patterns")
+    before = screen.data("maps")
+    screen.choose("A drag draws", "outlined detector")
+    screen.draw(
+        "patterns", [(0.3 * right, 0.0), (0.6 * right, 0.0), (0.6 * right, 0.3 * right), (0.3 * right, 0.3 * right)]
+    )
+    screen.page.get_by_text("virtual image of the outline around ky ").wait_for()
+    screen.wait_changed("maps", before)
+    before = screen.data("maps")
+    screen.choose("Over", "detector")
+    screen.choose("Maps", "classes")
+    screen.page.get_by_text(re.compile("crystalline classes over the outline around ky ")).wait_for()
+    screen.wait_changed("maps", before)
+    watched.check()
+
+
+def test_a_beam_stop_is_outlined_on_the_pattern(screen: Screen, watched: Watched) -> None:
+    screen.choose("A drag draws", "beam stop")
+    _, right, _, _ = screen.ranges("patterns")
+    before = {figure: screen.data(figure) for figure in ("patterns", "gallery")}
+    screen.draw(
+        "patterns", [(0.5 * right, 0.0), (0.8 * right, 0.0), (0.8 * right, 0.3 * right), (0.5 * right, 0.3 * right)]
+    )
+    screen.wait_step("cluster", "stale", "running")
+    for figure, data in before.items():
+        screen.wait_changed(figure, data)
+    screen.wait_ready()
+    watched.check()
+
+
+def test_the_mouse_reads_spacings_and_positions_and_rings_lie_at_round_ones(screen: Screen, watched: Watched) -> None:
+    _, right, _, _ = screen.ranges("patterns")
+    screen.page.mouse.move(*screen.at("patterns", 0.5 * right, 0.0))
+    screen.wait_readout("patterns", f"d {1 / (0.5 * right):.2f}")
+    screen.wait_readout("patterns", "1/nm · 0°")
+    left, right, _, top = screen.ranges("maps")
+    step = (right - left) / 64
+    screen.page.mouse.move(*screen.at("maps", left + 10.5 * step, top - 20.5 * step))
+    screen.wait_readout("maps", "y 20, x 10 · ")
+    before = {figure: screen.data(figure) for figure in ("patterns", "measured")}
+    screen.page.get_by_role("switch", name="Rings").click()
+    for figure, data in before.items():
+        screen.wait_changed(figure, data)
+    watched.check()
+
+
 def test_a_mask_radius_is_dragged_on_the_pattern(screen: Screen, watched: Watched) -> None:
     screen.choose("A drag draws", "mask radii")
     _, right, _, _ = screen.ranges("patterns")
@@ -136,6 +183,18 @@ def test_a_mask_radius_is_dragged_on_the_pattern(screen: Screen, watched: Watche
     screen.wait_step("cluster", "stale", "running")
     screen.wait_changed("gallery", before)
     screen.wait_ready()
+    watched.check()
+
+
+def test_a_junction_under_the_mouse_shows_the_patterns_that_it_joins(screen: Screen, watched: Watched) -> None:
+    before = screen.data("merge")
+    left, right, _, top = screen.ranges("dendrogram")
+    x, y = screen.junction("dendrogram")
+    assert left < x < right
+    assert 0 < y < top
+    screen.page.mouse.move(*screen.at("dendrogram", x, y))
+    screen.page.get_by_text(re.compile(r"^\d+.* ⟷ \d+.*correlate by \d\.\d\d")).wait_for()
+    screen.wait_changed("merge", before)
     watched.check()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from playwright.sync_api import TimeoutError as Late
@@ -24,11 +25,21 @@ DATA = f"""name => {{
     else if (v && v.length !== undefined) for (let i = 0; i < v.length; i++) add(v[i]) }}
   for (const r of fig.renderers) if (r.data_source) for (const [k, v] of [...r.data_source.data.entries?.() ?? Object.entries(r.data_source.data)]) add(v)
   return sum }}"""
+JUNCTION = f"""name => {{
+  let best = [0, -1]
+  for (const r of ({_FIGURE})(name).renderers) {{
+    const d = r.data_source?.data, get = n => d?.get ? d.get(n) : d?.[n]
+    if (!get('colour') || !get('y1')) continue
+    const [x0, y0, x1, y1] = ['x0', 'y0', 'x1', 'y1'].map(n => [...get(n)])
+    y0.forEach((y, i) => {{ if (y === y1[i] && y < 1 && y > best[1]) best = [(x0[i] + x1[i]) / 2, y] }})
+  }}
+  return best }}"""
 LINE = f"""name => [...({_FIGURE})(name).center].find(m => m.type === 'Span').location"""
 VIEWS = """() => [...Bokeh.index.query(v => v.model.type === 'Figure')].map(v => {
   const box = (v.canvas_view ?? v.canvas).el.getBoundingClientRect()
   return `${v.model.name} ${box.width} x ${box.height} at ${v.frame.x_scale.compute(0)}, ${v.frame.y_scale.compute(0)}` })"""
 BARS = f"""name => [...({_FIGURE})(name).center].filter(m => m.type === 'ScaleBar').map(m => m.unit)"""
+READOUT = f"""name => [...({_FIGURE})(name).center].find(m => m.name === 'readout')?.text"""
 STEPS = ("data", "prepare", "factorise", "cluster")
 
 
@@ -94,11 +105,30 @@ class Screen:
             self.page.mouse.move(x0 + (x1 - x0) * i / steps, y0 + (y1 - y0) * i / steps)
         self.page.mouse.up()
 
+    def draw(self, figure: str, corners: list[tuple[float, float]], steps: int = 4) -> None:
+        """Drag from corner to corner, back to the first one, and let go."""
+        places = [self.at(figure, *corner) for corner in [*corners, corners[0]]]
+        self.page.mouse.move(*places[0])
+        self.page.mouse.down()
+        for (x0, y0), (x1, y1) in pairwise(places):
+            for i in range(1, steps + 1):
+                self.page.mouse.move(x0 + (x1 - x0) * i / steps, y0 + (y1 - y0) * i / steps)
+        self.page.mouse.up()
+
+    def wait_readout(self, figure: str, text: str) -> None:
+        """Until a figure says `text` of what lies under the mouse."""
+        self.page.wait_for_function(f"([name, text]) => ({READOUT})(name)?.includes(text)", arg=[figure, text])
+
     def choose(self, label: str, option: str) -> None:
         """Choose from a list by its label."""
         self.page.get_by_role("combobox", name=label, exact=True).click()
         self.page.get_by_role("menuitem", name=option, exact=True).click()
         expect(self.page.locator(".MuiModal-backdrop")).to_have_count(0)  # it covers the page while the list is open
+
+    def junction(self, figure: str) -> tuple[float, float]:
+        """Where the last merge that is not set apart is drawn: that of the greatest height below 1."""
+        x, y = self.page.evaluate(JUNCTION, figure)
+        return float(x), float(y)
 
     def threshold(self) -> float:
         """Where the line of the dendrogram stands."""

@@ -1,0 +1,81 @@
+"""The two patterns that a merge of the dendrogram has joined, side by side, the second turned back onto the first."""
+
+from __future__ import annotations
+
+import numpy as np
+import panel as pn
+
+from stem4d_panel.app import palette
+from stem4d_panel.app.figures import Frame, Picture, layers, paint_layers
+from stem4d_panel.app.session import Session
+from stem4d_panel.app.text import caption, say
+from stem4d_panel.cluster.classes import ClassMaker
+from stem4d_panel.cluster.joined import Joined, joined
+from stem4d_panel.cluster.tree import Tree
+
+_GAP = 4  # pixels of the patterns between the two
+_HINT = "point at a junction: the two patterns that it joins"
+_NAMES = {"place": "the maps", "rotation": "the patterns", "glass": "the radial profiles"}
+
+
+def side_by_side(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Two patterns on one scale as RGBA, uint8, shape (y, 2 x + gap, 4), transparent between them."""
+    pictures = [
+        palette.painted(v, palette.limits(v), "inferno") for v in (palette.scaled(p, "root") for p in (first, second))
+    ]
+    gap = np.zeros((first.shape[0], _GAP, 4), np.uint8)
+    return np.concatenate([pictures[0], gap, pictures[1]], axis=1)
+
+
+def described(tree: Tree, merge: int, found: Joined) -> str:
+    """A merge in words."""
+    a, b = (", ".join(map(str, m[:4])) + (" …" if len(m) > 4 else "") for m in found.members)
+    kind = tree.kind[merge]
+    text = f"{a} ⟷ {b}: {_NAMES[kind]} correlate by {tree.similarity[merge]:.2f}"
+    if kind == "rotation":
+        text += f", turned by {found.rotation:.1f}°" + (" and mirrored" if found.mirrored else "")
+    chance = tree.p_values[merge]
+    return text + (f", by chance in {100 * chance:.2g} %" if np.isfinite(chance) else "")
+
+
+class MergeView:
+    """A small figure beside the dendrogram."""
+
+    def __init__(self, session: Session, width: int) -> None:
+        self.session = session
+        self._maker: ClassMaker | None = None  # of the tree that was looked at last
+        self._merge: int | None = None
+        self._frame = Frame("merge", (width, width // 2))
+        self._picture = Picture(self._frame, ("merge_kx", "merge_ky"))
+        self.pane = self._frame.pane(self._picture.layer, toolbar=None)
+        self.caption = caption(_HINT, width=width)
+        session.param.watch(lambda _: self._forget(), "shown")
+        self.layout = pn.Column(self.caption, self.pane, margin=(0, 0, 0, 34))
+
+    def show(self, merge: int) -> None:
+        """Show a merge, by its row in the tree."""
+        shown = self.session.shown
+        if self._maker is None or self._maker.tree is not shown.tree:
+            self._maker = ClassMaker(shown.factors, shown.tree, shown.centre)
+        if merge == self._merge:
+            return
+        self._merge = merge
+        found = joined(self._maker, merge)
+        picture = side_by_side(found.first, found.second)
+        h, w = picture.shape[:2]
+        width = self._frame.size[0]
+        self._frame.resize((0, -h, w, 0), (width, max(60, round(width * h / w))))
+        self._picture.show(self._frame.box, paint_layers, layers(picture))
+        say(self.caption, described(shown.tree, merge, found))
+
+    def _forget(self) -> None:
+        """Another tree: what is shown belongs to one that is gone."""
+        if self._maker is None or self._maker.tree is self.session.shown.tree:
+            return
+        self._maker = self._merge = None
+        self._picture.show(self._frame.box, paint_layers, np.zeros((4, 2, 2), np.uint8))
+        say(self.caption, _HINT)
+
+    def close(self) -> None:
+        """Let go of the figure."""
+        self.pane.object = None
