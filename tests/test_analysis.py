@@ -261,6 +261,17 @@ def test_glass_a_is_recovered_at_higher_ranks(shared_data: Path, rank: int) -> N
 
 
 @pytest.mark.shared
+def test_glass_is_not_taken_for_crystals_where_the_probe_is_not_known(shared_data: Path) -> None:
+    folder = shared_data / "glass-a"
+    analysis = Analysis(folder / "glass-a.blo", rank=20)
+    assert analysis.frames.calibration.probe_size.value is None
+    found = score(analysis, glass_truth(folder))
+    assert found.ari_crystal == 1.0
+    assert found.crystal_with_glass == 0
+    assert sum(c.crystalline for c in analysis.findings.classes) <= 5  # of four structures; 14 with too small a blur
+
+
+@pytest.mark.shared
 def test_descan_and_hot_pixels_of_glass_a(shared_data: Path) -> None:
     folder = shared_data / "glass-a"
     truth, look = glass_truth(folder), Analysis(folder / "glass-a.hspy").look

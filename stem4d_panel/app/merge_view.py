@@ -48,9 +48,9 @@ class MergeView:
         self._frame = Frame("merge", (width, width // 2))
         self._picture = Picture(self._frame, ("merge_kx", "merge_ky"))
         self.pane = self._frame.pane(self._picture.layer, toolbar=None)
-        self.caption = caption(_HINT, width=width)
+        self.caption = caption(_HINT, width=width, margin=(30, 8))
         session.param.watch(lambda _: self._forget(), "shown")
-        self.layout = pn.Column(self.caption, self.pane, margin=(0, 0, 0, 34))
+        self.layout = pn.Row(self.pane, self.caption, margin=(8, 0, 0, 0))
 
     def show(self, merge: int) -> None:
         """Show a merge, by its row in the tree."""

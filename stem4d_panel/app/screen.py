@@ -35,7 +35,8 @@ class Screen:
         self.card = ClassCard(session)
         wrap = {"gap": "4px", "margin": 0, "sizing_mode": "stretch_width"}
         spaces = pn.FlexBox(self.maps.layout, self.patterns.layout, self.point.layout, **wrap)
-        below = pn.FlexBox(self.tree.layout, self.gallery.layout, **wrap)
+        beside = pn.Column(self.gallery.layout, self.tree.merge.layout, margin=0)
+        below = pn.FlexBox(self.tree.layout, beside, **wrap)
         last = pn.FlexBox(self.ranks.layout, self.card.layout, **wrap)
         self.layout = pn.Column(spaces, below, last, margin=(4, 8), sizing_mode="stretch_width")
         for view in (self.maps, self.patterns, self.point, self.tree, self.gallery, self.ranks, self.card):

@@ -91,7 +91,7 @@ class TreeView:
         self.pane = self._frame.pane(hv.Segments([], DIMS), yaxis="left", ylabel="1 − correlation", default_tools=tools)
         session.param.watch(lambda _: self.refresh(), ["shown", "component"])
         self.merge = MergeView(session, width)
-        self.layout = pn.Column(heading, self.pane, self.caption, self.merge.layout, margin=0, width=width + 74)
+        self.layout = pn.Column(heading, self.pane, self.caption, margin=0, width=width + 74)
 
     def _draw_threshold(self, plot: Any, element: Any) -> None:
         """The line, and a zone where unrelated patterns join by chance."""

@@ -59,6 +59,15 @@ def map_coherence(image: np.ndarray, distance: float) -> float:
     return float(products[ring].mean() / products[0, 0])
 
 
+def finest(maps: np.ndarray) -> float:
+    """Standard deviation, px, of the blur that the finest of some maps (k, y, x) can have been given.
+
+    White noise that a Gaussian has blurred correlates with itself at a distance r by exp(-r² / 4σ²); read at 2 px.
+    """
+    at = [map_coherence(image.astype(np.float64), 2.0) for image in maps]
+    return float(1 / np.sqrt(-np.log(np.clip(min(at), 1e-6, 0.99))))
+
+
 def set_apart(raw: PatternSet, maps: np.ndarray, resolution: float, least: float, coherent: float) -> Apart:
     """Tell glass, background and mixtures from crystals.
 

@@ -10,7 +10,7 @@ from scipy import ndimage
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
-from stem4d_panel.cluster.glass import Apart, set_apart
+from stem4d_panel.cluster.glass import Apart, finest, set_apart
 from stem4d_panel.cluster.noise import dispersion, pattern_noise
 from stem4d_panel.cluster.patterns import PatternSet, all_pairs, compare, pattern_set, unrotated
 from stem4d_panel.cluster.place import centrosymmetry, map_correlation, places, two_lattices
@@ -23,7 +23,7 @@ from stem4d_panel.prepare.frames import Frames
 from stem4d_panel.runtime.progress import Progress, Steps
 from stem4d_panel.settings import ClusterSettings
 
-VERSION = 3  # part of the cache key: raise it when a result changes
+VERSION = 4  # part of the cache key: raise it when a result changes
 _BLUR = 0.6  # of the resolution: maps are compared on one place a little smoothed
 _MIXED = 0.8  # of the correlation on one place, from which a component lies half on a crystal
 _MIXED_HEIGHT = 0.7  # at least, at which such a component joins the glass: above any usual threshold
@@ -80,7 +80,18 @@ def grow_from_frames_steps(factors: Factors, frames: Frames, settings: ClusterSe
     noise = None
     if settings.noise == "corrected" and frames.linear:
         noise = pattern_noise(factors, frames.smooth, dispersion(factors, frames))
-    return (yield from grow_steps(factors, frames.centre, settings, noise, frames.resolution))
+    return (yield from grow_steps(factors, frames.centre, settings, noise, blur(factors, frames)))
+
+
+def blur(factors: Factors, frames: Frames) -> float:
+    """Standard deviation of the blur of the maps, px.
+
+    Where the probe is not known, that which the preparation assumed, if no map is finer: with too small a blur, speckle
+    looks coherent, and glass is taken for crystals.
+    """
+    if frames.resolution > frames.smooth:
+        return frames.resolution
+    return max(frames.smooth, min(float(np.hypot(frames.smooth, frames.probe)), finest(factors.maps)))
 
 
 def grow_steps(

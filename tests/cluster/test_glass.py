@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from stem4d_panel.cluster.glass import anisotropy, map_coherence, set_apart
+from stem4d_panel.analysis import Analysis
+from stem4d_panel.cluster.glass import anisotropy, finest, map_coherence, set_apart
+from stem4d_panel.cluster.grow import blur
 from stem4d_panel.cluster.patterns import PatternSet
+from stem4d_panel.runtime.cache import Cache
+from stem4d_panel.scan.scan import Scan
+from stem4d_panel.settings import Settings
 
 from .made import FIELD, SQUARE, A, N, X, Y, drawn, halo, particle, pattern, set_of, unit
 
@@ -97,6 +104,25 @@ def test_coherence_is_taken_at_three_times_the_resolution() -> None:
         found = set_apart(one, fine[None], resolution, 0.5, 0.5).coherence[0]
         assert found == pytest.approx(map_coherence(fine, max(2.0, 3 * resolution)))
     assert set_apart(one, fine[None], 0.2, 0.5, 0.5).coherence > set_apart(one, fine[None], 1.5, 0.5, 0.5).coherence
+
+
+@pytest.mark.parametrize("sigma", [1.0, 1.6, 3.0])
+def test_the_finest_map_tells_the_blur(sigma: float) -> None:
+    noise = np.random.default_rng(3).normal(size=(128, 128))
+    maps = np.array([ndimage.gaussian_filter(noise, s, mode="wrap") for s in (sigma, 2 * sigma)])
+    assert finest(maps) == pytest.approx(sigma, rel=0.08)
+
+
+def test_an_unknown_probe_is_that_which_was_assumed_if_no_map_is_finer(small: Scan) -> None:
+    known = Analysis(small, Settings.make({"rank": 3}), cache=Cache())
+    assert blur(known.factors, known.frames) == known.frames.resolution > known.frames.smooth
+    unknown = Analysis(Scan.from_array(np.asarray(small.data)), Settings.make({"rank": 3}), cache=Cache())
+    frames, maps = unknown.frames, unknown.factors.maps
+    assert frames.resolution == frames.smooth == 1.0
+    noise = np.random.default_rng(5).normal(size=(3, 200, 200))
+    for sigma, wanted in ((0.3, 1.0), (1.2, pytest.approx(1.2, rel=0.08)), (4.0, float(np.hypot(1.0, frames.probe)))):
+        fine = ndimage.gaussian_filter(noise, (0, sigma, sigma), mode="wrap").astype(maps.dtype)
+        assert blur(replace(unknown.factors, maps=fine), frames) == wanted
 
 
 def test_the_halo_of_few_counts_is_glass_and_spots_of_few_counts_are_not() -> None:
