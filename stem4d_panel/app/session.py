@@ -146,9 +146,9 @@ class Session(Choices):
         """Change settings, all or none; a refusal becomes a message and leaves everything as it is."""
         try:
             stated = new = self.settings.replace(changes)
-            if self._result is None:
+            if self._analysis is not None:
                 new = hand.after_change(self.settings, stated, changes)
-            else:
+            elif self._result is not None:
                 full = {SHORT_NAMES.get(n, n) for n in changes}
                 if any(not n.startswith(_OF_RESULT) for n in full):
                     raise SettingError(

@@ -189,13 +189,15 @@ class ClassMaker:
         if own == set(members):
             return self._branch(root)
         key = root, tuple(sorted(members))
-        if key not in self._changed:
-            if len(self._changed) >= _KEPT:
-                self._changed.clear()
+        found = self._changed.get(key)  # once: sessions share the maker, and another thread may clear it
+        if found is None:
             whole = self._branch(root)
             placed = {i: p for i, p in zip(whole.members, whole.places, strict=True) if i in members}
-            self._changed[key] = self._integrate(self._joined(placed, [i for i in members if i not in own]))
-        return self._changed[key]
+            found = self._integrate(self._joined(placed, [i for i in members if i not in own]))
+            if len(self._changed) >= _KEPT:
+                self._changed.clear()
+            self._changed[key] = found
+        return found
 
     def _branch(self, root: int) -> _Class:
         if root not in self._made:
@@ -203,7 +205,7 @@ class ClassMaker:
         return self._made[root]
 
     def _joined(self, placed: Mapping[int, _Place], new: Sequence[int]) -> dict[int, _Place]:
-        """Places of components that join a class as their patterns and maps correlate with it.
+        """Places of components that join a class, as their patterns and maps correlate with it; the strongest join first.
 
         Parts of one crystal are turned and shifted together. What joins glass lies as it is, as in the tree.
         """
@@ -215,13 +217,14 @@ class ClassMaker:
         for i in new:
             crystals.setdefault(int(self._part_of[i]), []).append(i)
         at_home = {int(self._part_of[i]): place for i, place in placed.items()}
-        mean_map = self._mean_map(placed)
-        for crystal, parts in crystals.items():
-            place = at_home.get(crystal) or self._match(placed, mean_map, parts)
-            out.update(dict.fromkeys(parts, place))
+        strongest_first = sorted(crystals, key=lambda crystal: -float(self._totals[crystals[crystal]].sum()))
+        for crystal in strongest_first:
+            place = at_home.get(crystal) or self._match(out, crystals[crystal])
+            out.update(dict.fromkeys(crystals[crystal], place))
         return out
 
-    def _match(self, placed: Mapping[int, _Place], mean_map: np.ndarray, parts: list[int]) -> _Place:
+    def _match(self, placed: Mapping[int, _Place], parts: list[int]) -> _Place:
+        """How parts of one crystal lie against the class of what is placed."""
         rotation, mirrored = self._turner.match(
             list(placed),
             [p.rotation for p in placed.values()],
@@ -230,7 +233,7 @@ class ClassMaker:
             self._totals,
             self._settings.mirror == "allowed",
         )
-        image = self.factors.maps[parts].sum(axis=0)
+        mean_map, image = self._mean_map(placed), self.factors.maps[parts].sum(axis=0)
         there = image.any() and mean_map.any()
         shift = best_shift(mean_map, image, self._settings.overlap) if there else (0.0, 0.0)
         return _Place(rotation, np.array(shift), mirrored)

@@ -186,6 +186,12 @@ def test_moves_that_are_stated_with_the_change_stay(session: Session) -> None:
     assert (session.settings.cluster.moves, session.settings.cluster.names) == ("4: 3>", None)
 
 
+def test_what_is_stated_before_the_data_are_open_stays() -> None:
+    session = Session(None, Settings.make({"cluster.moves": "3>1"}), lambda then: then())
+    assert session.change({"data.scan_shape": "7,9"})
+    assert session.settings.cluster.moves == "3>1"
+
+
 def test_while_components_are_made_anew_nothing_is_changed_by_hand(session: Session) -> None:
     session.change({"factorize.seed": 11})
     before = session.settings
