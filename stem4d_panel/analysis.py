@@ -23,7 +23,7 @@ from stem4d_panel.runtime.progress import Progress, Steps, finish
 from stem4d_panel.scan.calibration import Calibration, calibrate
 from stem4d_panel.scan.scan import Scan
 from stem4d_panel.settings import DataSettings, Settings
-from stem4d_panel.stages import ORDER, STAGES, Given
+from stem4d_panel.stages import ORDER, STAGES, Given, recipe
 
 if TYPE_CHECKING:
     from stem4d_panel.cluster.classes import Classes
@@ -98,9 +98,10 @@ class Analysis:
         return self._keys[stage]
 
     def _digest(self, stage: str) -> str:
-        stages = ORDER[: ORDER.index(stage) + 1]
-        used = [(n, STAGES[n].version, [(name, self.settings.get(name)) for name in STAGES[n].uses]) for n in stages]
-        if "compression" in stages:  # one for all ranks of the slider
+        used = [
+            (n, version, [(name, self.settings.get(name)) for name in names]) for n, version, names in recipe(stage)
+        ]
+        if ORDER.index(stage) >= ORDER.index("compression"):  # one for all ranks of the slider
             used.append(("size", 0, [("rank", max(self.settings.factorize.rank, self.settings.factorize.rank_max))]))
         where = self.client.id if self.client is not None else ""
         return hashlib.sha256(repr((self.scan.fingerprint, used, where)).encode()).hexdigest()
@@ -326,7 +327,8 @@ class Analysis:
             frames, self.settings.factorize, compression, self._given.clamp
         )
         tree = yield from STAGES["tree"].make(self._given, frames=frames, factors=factors)
-        classes = yield from STAGES["classes"].make(self._given, branches=ClassMaker(factors, tree, frames.centre))
+        branches = ClassMaker(factors, tree, frames.centre, self.settings.cluster)
+        classes = yield from STAGES["classes"].make(self._given, branches=branches)
         findings = yield from STAGES["findings"].make(self._given, factors=factors, tree=tree, classes=classes)
         return {"factors": factors, "tree": tree, "classes": classes, "findings": findings}
 
@@ -341,6 +343,7 @@ class Analysis:
         from stem4d_panel.results.result import Result
 
         details, frames, factors = self.run("details"), self.run("frames"), self.run("factors")
+        classes, findings = self.run("classes"), self.run("findings")
         return Result(
             name=self.scan.name,
             axes=frames.axes,
@@ -349,14 +352,14 @@ class Analysis:
             mean_pattern=frames.mean,
             factors=factors,
             tree=self.run("tree"),
-            classes=self.run("classes"),
-            findings=self.run("findings"),
+            classes=classes,
+            findings=findings,
             details=details,
             settings=self.settings,
             calibration=self.calibration.as_dict(),
             source=provenance.describe_source(self.scan),
             preparation=provenance.describe_preparation(frames),
-            warnings=(*self.scan.warnings, *frames.warnings, *factors.warnings),
+            warnings=tuple(w for part in (self.scan, frames, factors, classes, findings) for w in part.warnings),
             seconds=self.seconds(),
             provenance=provenance.describe_program(),
         )

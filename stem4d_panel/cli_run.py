@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stem4d_panel.analysis import Analysis
+from stem4d_panel.by_hand import Moves, Names
 from stem4d_panel.errors import DataError, SettingError
 from stem4d_panel.results.result import Result
 from stem4d_panel.results.store import save_result
@@ -66,6 +67,7 @@ class Report:
             "n_classes": classes.count,
             "labels": [int(i) for i in classes.labels],
             "rotations": [float(r) for r in classes.rotations],
+            "names": [found.name for found in self.result.findings.classes],
             "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
             "peak_memory_bytes": peak_memory(),
             "warnings": list(self.result.warnings),
@@ -89,7 +91,7 @@ class Report:
             more = f" and {len(turned) - _SHOWN} more" if len(turned) > _SHOWN else ""
             rows.append(
                 (
-                    str(found.label),
+                    f"{found.label} {found.name}".rstrip(),
                     f"{found.share:.1%}",
                     f"{found.fraction:.1%}",
                     "yes" if found.crystalline else "no",
@@ -102,6 +104,8 @@ class Report:
         lines += ["  " + "  ".join([*(c.rjust(w) for c, w in zip(row, widths, strict=False)), row[6]]) for row in rows]
         if classes.count > _ROWS:
             lines.append(f"  and {classes.count - _ROWS} more classes")
+        if classes.moved:
+            lines.append(f"  moved by hand: {', '.join(map(str, classes.moved))}")
         return "\n".join([*lines, *(f"  warning: {text}" for text in self.result.warnings)])
 
 
@@ -200,13 +204,18 @@ def workers(address: str | None, plain: bool) -> Iterator[Any]:
 
 
 def _check_rank(scan: Scan, settings: Settings) -> None:
-    """Refuse a stated rank above what the scan allows at best; masks may lower that later on."""
+    """Refuse a stated rank above what the scan allows at best, and components that no rank so high has.
+
+    Masks may lower the rank later on.
+    """
     positions, pixels = math.prod(scan.scan_shape), math.prod(scan.detector_shape)
     rank = settings.factorize.rank
     if "factorize.rank" in settings.explicit and rank > min(positions, pixels):
         raise SettingError(
             f"factorize.rank: {rank} is above {min(positions, pixels)}, the most that {positions} positions × {pixels} pixels allow"
         )
+    Moves.parse(settings.cluster.moves).at(rank)
+    Names.parse(settings.cluster.names).at(rank)
 
 
 @contextmanager

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import param
+
+
+class RefusedError(ValueError):
+    """Why a text is refused, in words for the user."""
 
 
 class _Declared:
@@ -52,13 +57,20 @@ class Choice(_Declared, param.Selector):
 
 
 class Text(_Declared, param.String):
-    """Text of a stated form; ``None`` only where declared so. `example` shows the form."""
+    """Text of a stated form; ``None`` only where declared so. `example` shows the form, `check` refuses any other."""
 
-    __slots__ = ["advanced", "example", "unit"]
+    __slots__ = ["advanced", "check", "example", "unit"]
 
-    def __init__(self, default: Any, *, example: str, **options: Any) -> None:
+    def __init__(
+        self, default: Any, *, example: str, check: Callable[[str], object] | None = None, **options: Any
+    ) -> None:
         super().__init__(default, **options)
-        self.example = example
+        self.example, self.check = example, check
+
+    def _validate(self, val: Any) -> None:
+        super()._validate(val)
+        if val is not None and self.check is not None:
+            self.check(val)
 
 
 class Shape(_Declared, param.String):

@@ -17,8 +17,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from stem4d_panel.by_hand import Moves, Names
 from stem4d_panel.errors import SettingError
-from stem4d_panel.parameters import Choice, Group, Real, Shape, Text, Whole, limits
+from stem4d_panel.parameters import Choice, Group, Real, RefusedError, Shape, Text, Whole, limits
 
 _NUMBER = r"\d{1,5}(\.\d{1,6})?"
 _POLYGON = rf"{_NUMBER},{_NUMBER}( {_NUMBER},{_NUMBER}){{2,}}"
@@ -380,6 +381,22 @@ class ClusterSettings(Group):
         advanced=True,
         doc="Part of the field two maps must share when one is shifted onto the other.",
     )
+    moves = Text(
+        None,
+        allow_None=True,
+        example="3>1, 5>",
+        check=Moves.parse,
+        advanced=True,
+        doc="Components moved by hand: 3>1 into the class of component 1, 5> into a class of its own; with the rank in front, as in '20: 3>1', they are applied at that rank only.",
+    )
+    names = Text(
+        None,
+        allow_None=True,
+        example="0=B2, 4=icosahedral",
+        check=Names.parse,
+        advanced=True,
+        doc="Names of classes by a component that they hold; of several in one class the strongest gives the name. The rank may stand in front, as in '20: 0=B2'.",
+    )
 
 
 class MeasureSettings(Group):
@@ -467,7 +484,8 @@ class Settings:
                 value = _plain(parameter, value)
                 GROUPS[group](**{short: value})
             except (ValueError, TypeError, OverflowError) as error:
-                raise _refusal(f"{group}.{short}", value, parameter) from error
+                reason = str(error) if isinstance(error, RefusedError) else ""
+                raise _refusal(f"{group}.{short}", value, parameter, reason) from error
             new.setdefault(group, {})[short] = value
         groups = {
             name: GROUPS[name](**{**getattr(self, name).as_dict(), **new[name]}) if name in new else getattr(self, name)
@@ -510,10 +528,11 @@ def _plain(parameter: Any, value: Any) -> Any:
     return value
 
 
-def _refusal(name: str, value: Any, parameter: Any) -> SettingError:
+def _refusal(name: str, value: Any, parameter: Any, reason: str = "") -> SettingError:
     shown = repr(value)
     shown = shown if len(shown) <= 80 else shown[:77] + "..."
-    return SettingError(f"{name}: {shown} is not allowed; it takes {limits(parameter)}")
+    why = f": {reason}" if reason else ""
+    return SettingError(f"{name}: {shown} is not allowed{why}; it takes {limits(parameter)}")
 
 
 def parse_value(name: str, text: str) -> Any:

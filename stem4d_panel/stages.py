@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stem4d_panel import prepare as prepare_stage
+from stem4d_panel.by_hand import Moves, Names
 from stem4d_panel.cluster import classes as classes_stage
 from stem4d_panel.cluster import grow as tree_stage
 from stem4d_panel.cluster.classes import ClassMaker
@@ -60,12 +61,15 @@ class Stage:
         Stages whose values it is made from.
     uses : tuple of str
         Settings that it reads, beside those of the stages before it.
+    ignores : tuple of str
+        Of those of the stages before it, the ones that do not change it.
     """
 
     make: Callable[..., Steps[Any]]
     version: int
     needs: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
+    ignores: tuple[str, ...] = ()
 
 
 def _make_survey(given: Given) -> Steps[Survey]:
@@ -101,17 +105,19 @@ def _make_tree(given: Given, frames: Frames, factors: Factors) -> Steps[Tree]:
 
 def _make_branches(given: Given, frames: Frames, factors: Factors, tree: Tree) -> Steps[ClassMaker]:
     yield Progress("cluster", 0, 1, "step", "turning")
-    return ClassMaker(factors, tree, frames.centre)
+    return ClassMaker(factors, tree, frames.centre, given.settings.cluster)
 
 
 def _make_classes(given: Given, branches: ClassMaker) -> Steps[Classes]:
     yield Progress("cluster", 0, 1, "cut")
-    return branches.at(given.settings.cluster.threshold)
+    settings = given.settings.cluster
+    return branches.at(settings.threshold, Moves.parse(settings.moves))
 
 
 def _make_findings(given: Given, factors: Factors, tree: Tree, classes: Classes) -> Steps[Findings]:
     yield Progress("measure", 0, 1, "step")
-    return findings_stage.measure(factors, tree, classes, given.settings.measure)
+    settings = given.settings
+    return findings_stage.measure(factors, tree, classes, settings.measure, Names.parse(settings.cluster.names))
 
 
 def _make_details(
@@ -169,10 +175,20 @@ STAGES: dict[str, Stage] = {
         ),
     ),
     "branches": Stage(_make_branches, classes_stage.VERSION, ("frames", "factors", "tree")),
-    "classes": Stage(_make_classes, classes_stage.VERSION, ("branches",), ("cluster.threshold",)),
-    "findings": Stage(_make_findings, findings_stage.VERSION, ("factors", "tree", "classes"), ("measure.level",)),
+    "classes": Stage(_make_classes, classes_stage.VERSION, ("branches",), _of("cluster", "threshold", "moves")),
+    "findings": Stage(
+        _make_findings, findings_stage.VERSION, ("factors", "tree", "classes"), ("cluster.names", "measure.level")
+    ),
     "details": Stage(
-        _make_details, details_stage.VERSION, ("frames", "factors", "classes", "findings"), ("measure.shape",)
+        _make_details, details_stage.VERSION, ("frames", "factors", "classes", "findings"), ("measure.shape",),
+        ignores=("cluster.names",),
     ),
 }  # fmt: skip
 ORDER = tuple(STAGES)
+
+
+def recipe(stage: str) -> Iterator[tuple[str, int, list[str]]]:
+    """Of a stage and those before it the name, the version and the settings that the stage depends on."""
+    for name in ORDER[: ORDER.index(stage) + 1]:
+        one = STAGES[name]
+        yield name, one.version, [setting for setting in one.uses if setting not in STAGES[stage].ignores]

@@ -77,6 +77,49 @@ def test_a_new_threshold_computes_only_what_follows_from_it(small: Scan, made: C
     assert analysis.findings is first
 
 
+def test_a_name_computes_the_findings_again_and_a_move_what_follows_from_the_classes(
+    small: Scan, made: Counter[str]
+) -> None:
+    analysis = Analysis(small, cache=Cache(), rank=4)
+    first = analysis.result()
+    made.clear()
+    named = analysis.replace(cluster__names="4: 0=glass").result()
+    assert made == {"findings": 1}
+    assert named.classes is first.classes
+    assert named.details is first.details
+    assert [c.name for c in named.findings.classes] == [
+        "glass" if 0 in c.members else "" for c in first.findings.classes
+    ]
+    made.clear()
+    moved = analysis.replace(cluster__moves="3>0").result()
+    assert made == {"classes": 1, "findings": 1, "details": 1}
+    assert moved.classes.labels[3] == moved.classes.labels[0]
+    assert moved.classes.moved == (3,)
+
+
+def test_moves_and_names_of_another_rank_are_left_out_and_the_result_says_so(small: Scan) -> None:
+    cache = Cache()
+    plain = Analysis(small, cache=cache, rank=4).result()
+    analysis = Analysis(small, cache=cache, rank=4, cluster__moves="20: 3>0", cluster__names="5: 0=a")
+    result = analysis.result()
+    np.testing.assert_array_equal(result.classes.labels, plain.classes.labels)
+    assert not result.classes.moved
+    assert not any(c.name for c in result.findings.classes)
+    assert result.warnings == (
+        *plain.warnings,
+        "cluster.moves: made at rank 20, not applied at rank 4",
+        "cluster.names: made at rank 5, not applied at rank 4",
+    )
+
+
+def test_a_component_that_does_not_exist_can_neither_be_moved_nor_named(small: Scan) -> None:
+    analysis = Analysis(small, rank=4)
+    with pytest.raises(SettingError, match=r"^cluster\.moves: component 4 is not from 0 to 3, those of rank 4$"):
+        _ = analysis.replace(cluster__moves="0>4").classes
+    with pytest.raises(SettingError, match=r"^cluster\.names: component 7 is not from 0 to 3, those of rank 4$"):
+        _ = analysis.replace(cluster__names="7=a").findings
+
+
 def test_going_back_to_a_rank_computes_nothing(small: Scan, made: Counter[str]) -> None:
     analysis = Analysis(small, cache=Cache(), rank=4)
     first = analysis.result().findings
@@ -114,6 +157,9 @@ def test_every_used_setting_is_in_the_key_from_its_stage_on(small: Scan, name: s
     analysis = Analysis(small, cache=Cache(), rank=4)
     changed = analysis.replace(Settings.make({"rank": 4}).replace({name: other_value(name)}))
     same = [changed.key(stage) == analysis.key(stage) for stage in STAGES]
+    if name == "cluster.names":  # the details do not know them
+        assert [stage for stage, kept in zip(STAGES, same, strict=True) if not kept] == ["findings"]
+        return
     assert same == sorted(same, reverse=True)  # those before its stage keep their keys, all after it change
     assert not same[-1]
     assert same[0]
@@ -124,7 +170,7 @@ def test_every_used_setting_is_in_the_key_from_its_stage_on(small: Scan, name: s
         first = "details"
     if first is not None:
         assert same.index(False) == ORDER.index(first)
-    if name == "cluster.threshold":
+    if name in ("cluster.threshold", "cluster.moves"):
         assert same.index(False) == ORDER.index("classes")
 
 

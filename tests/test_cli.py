@@ -30,6 +30,7 @@ KEYS = {
     "n_classes": int,
     "labels": list,
     "rotations": list,
+    "names": list,
     "seconds": dict,
     "peak_memory_bytes": int,
     "warnings": list,
@@ -90,6 +91,52 @@ def test_json_and_the_output(scan_file, tmp_path, capsys):
     assert line["warnings"] == list(result.warnings)
     assert [row.split(":")[0] for row in err.splitlines()] == ["made.hspy"] * len(err.splitlines())
     assert [row.split()[1] for row in err.splitlines()][:2] == ["survey", "descan"]
+
+
+def test_moves_and_names_by_hand(scan_file, tmp_path, capsys):
+    out = tmp_path / "out.hspy"
+    hand = ("--set", "cluster.moves=3: 2>0, 1>", "--set", "cluster.names=0=B2, 1=a: b")
+    args = ("run", scan_file, "-o", out, "--rank", 3, "--overwrite", *hand, *QUICK)
+    code, text, _ = run(capsys, *args, "--json")
+    assert code == 0
+    line, result = json.loads(text), load_result(out)
+    assert line["labels"][2] == line["labels"][0] != line["labels"][1]
+    assert line["names"] == [c.name for c in result.findings.classes]
+    assert sorted(line["names"]) == ["B2", "a: b"]
+    assert line["names"][line["labels"][0]] == "B2"
+    assert result.settings.cluster.moves == "3: 2>0, 1>"
+    assert result.settings.cluster.names == "0=B2, 1=a: b"
+    code, text, _ = run(capsys, *args)
+    assert code == 0
+    assert "0 B2" in text or "1 B2" in text
+    assert f"moved by hand: {', '.join(map(str, result.classes.moved))}" in text
+
+
+def test_moves_of_another_rank_are_a_warning(scan_file, tmp_path, capsys):
+    hand = ("--set", "cluster.moves=20: 15>0", "--set", "cluster.names=4: 0=a", "--rank", 3)
+    code, text, _ = run(capsys, "run", scan_file, "-o", tmp_path / "out.hspy", "--json", *hand, *QUICK)
+    assert code == 0
+    line = json.loads(text)
+    assert set(line["names"]) == {""}
+    assert line["warnings"][-2:] == [
+        "cluster.moves: made at rank 20, not applied at rank 3",
+        "cluster.names: made at rank 4, not applied at rank 3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("assigned", "says"),
+    [
+        ("cluster.moves=3>0", "cluster.moves: component 3 is not from 0 to 2, those of rank 3"),
+        ("cluster.names=3=a", "cluster.names: component 3 is not from 0 to 2, those of rank 3"),
+        ("cluster.moves=1>2,2>1", "cluster.moves: '1>2,2>1' is not allowed: the move of component 1 goes round in a"),
+        ("cluster.names=B2", "cluster.names: 'B2' is not allowed: 'B2' names no component; it takes text such as"),
+    ],
+)
+def test_moves_and_names_that_cannot_be_are_refused_before_any_work(scan_file, tmp_path, capsys, assigned, says):
+    out = tmp_path / "out.hspy"
+    assert says in refused(capsys, "run", scan_file, "-o", out, "--rank", 3, "--set", assigned, *QUICK)
+    assert not out.exists()
 
 
 def test_summary(scan_file, tmp_path, capsys):

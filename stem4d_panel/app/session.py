@@ -16,15 +16,19 @@ from typing import Any, TypeVar
 import numpy as np
 import param
 
+from stem4d_panel.app import hand
+from stem4d_panel.app.choices import Choices
 from stem4d_panel.app.shell import STEPS
 from stem4d_panel.app.work import STEP_STAGES, head_start, open_steps, opening_key, run_steps, running_key, walk_steps
-from stem4d_panel.errors import Stem4dError
+from stem4d_panel.errors import SettingError, Stem4dError
+from stem4d_panel.parameters import RefusedError
 from stem4d_panel.runtime.jobs import Job, compute
 from stem4d_panel.runtime.progress import Steps
 from stem4d_panel.settings import SHORT_NAMES, DataSettings, Settings
 
 _GATHER = 0.02  # seconds in which events that wait in the line are taken in together
 _CHEAP = ("classes", "findings")  # answered at once, in the callback
+_OF_RESULT = ("cluster.threshold", "cluster.moves", "cluster.names", "measure.", "data.")  # what a saved one can change
 
 
 R = TypeVar("R")
@@ -62,7 +66,7 @@ class Shown:
     mean_pattern: np.ndarray | None = None
 
 
-class Session(param.Parameterized):
+class Session(Choices):
     """State of one screen.
 
     Parameters
@@ -81,11 +85,6 @@ class Session(param.Parameterized):
     steps = param.Dict({}, doc="State of each step: (state, note).")
     progress = param.Parameter(None, doc="Progress of the running job, or None.")
     message = param.Parameter(None, doc="(kind, text) of the last message.")
-    point = param.Parameter(None, doc="Chosen position (y, x), or None.")
-    region = param.Parameter(None, doc="Chosen rectangle of positions (y0, x0, y1, x1), its corners included, or None.")
-    component = param.Parameter(None, doc="Chosen component, or None.")
-    label = param.Parameter(None, doc="Chosen class, or None.")
-    detector = param.Parameter(None, doc="Virtual detector, or None.")
     settings = param.Parameter(None, doc="The settings wanted now.")
 
     def __init__(self, data: Any, settings: Settings, call: Callable[[Callable[[], None]], None]) -> None:
@@ -127,7 +126,8 @@ class Session(param.Parameterized):
     def open(self, data: Any, dataset: str | None = None, root: Path | None = None) -> None:
         """Open data in the compute thread and analyse them; what is shown stays until there is something new.
 
-        A file must lie in `root`. What was stated of another file (`DataSettings`) is forgotten.
+        A file must lie in `root`. What was stated of another file (`DataSettings`) is forgotten, and moves and names of
+        other data once these are open.
         """
         self._release()
         if self._asked is not None and isinstance(data, (str, Path)) and str(data) != str(self._asked[0]):
@@ -146,16 +146,16 @@ class Session(param.Parameterized):
     def change(self, changes: Mapping[str, Any]) -> bool:
         """Change settings, all or none; a refusal becomes a message and leaves everything as it is."""
         try:
-            new = self.settings.replace(changes)
-            if self._result is not None:
+            stated = new = self.settings.replace(changes)
+            if self._analysis is not None:
+                new = hand.after_change(self.settings, stated, changes)
+            elif self._result is not None:
                 full = {SHORT_NAMES.get(n, n) for n in changes}
-                if any(not n.startswith(("cluster.threshold", "measure.", "data.")) for n in full):
-                    self.say(
-                        "error",
-                        "a saved result holds no frames: only the threshold and the measures can be changed; open the scan for more",
+                if any(not n.startswith(_OF_RESULT) for n in full):
+                    raise SettingError(
+                        "a saved result holds no frames: only the threshold, moves and names of classes, and the measures can be changed; open the scan for more"
                     )
-                    self.param.trigger("settings")
-                    return False
+                hand.check(new, self._result.factors.rank)
         except Stem4dError as error:
             self.say("error", str(error))
             self.param.trigger("settings")
@@ -163,6 +163,8 @@ class Session(param.Parameterized):
         if new == self.settings:
             return True
         before, self.settings = self.settings, new
+        if new != stated:
+            self.say("info", hand.RESET)
         if new.data != before.data and self._asked is not None and isinstance(self._asked[0], (str, Path)):
             self.open(*self._asked)
         else:
@@ -189,6 +191,35 @@ class Session(param.Parameterized):
         if not self.closed:
             with within():
                 self.change(changes)
+
+    def name_class(self, label: int, text: str) -> bool:
+        """Name a class, whose strongest member then carries the name; an empty text takes its name away."""
+        return self._by_hand(lambda: hand.named(self.shown, self.settings, label, text), label)
+
+    def move_component(self, component: int, label: int | None) -> bool:
+        """Move a component into another class, or into one of its own; back where the tree has it, it is not moved."""
+        return self._by_hand(lambda: hand.moved(self.shown, self.settings, component, label), label, component)
+
+    @_alone
+    def _by_hand(self, make: Callable[[], dict[str, Any]], label: int | None, component: int = 0) -> bool:
+        """As :meth:`change`; what is not there is ignored, and numbers that may soon mean others wait."""
+        shown = self.shown
+        if shown.classes is None or not 0 <= component < shown.factors.rank:
+            return False
+        if label is not None and not 0 <= label < shown.classes.count:
+            return False
+        if self._analysis is not None and self._analysis.peek("findings") is not shown.findings:
+            self.say("info", "classes can be changed by hand once they are up to date")
+            return False
+        before = self.settings
+        try:
+            changed = self.change(make())
+        except (Stem4dError, RefusedError) as error:
+            self.say("error", str(error))
+            return False
+        for text in hand.replaced(before, self.settings):
+            self.say("info", text)
+        return changed
 
     @_alone
     def refresh(self) -> None:
@@ -241,59 +272,10 @@ class Session(param.Parameterized):
         """Show a message: ``info``, ``success``, ``warning`` or ``error``."""
         self.message = (kind, text)
 
-    def choose_component(self, index: int | None) -> None:
-        """Choose a component everywhere, or none."""
-        factors = self.shown.factors
-        if index is not None and (factors is None or not 0 <= index < factors.rank):
-            return
-        self.param.update(component=index, label=None)
-
-    def choose_class(self, label: int | None) -> None:
-        """Choose a class everywhere, or none."""
-        classes = self.shown.classes
-        if label is not None and (classes is None or not 0 <= label < classes.count):
-            return
-        self.param.update(component=None, label=label)
-
-    def choose_point(self, y: int, x: int) -> None:
-        """Choose a position if it lies on the scan."""
-        axes = self.shown.axes
-        if axes is not None and 0 <= y < axes[0].size and 0 <= x < axes[1].size:
-            self.param.update(point=(y, x), region=None)
-
-    def choose_region(self, y0: int, x0: int, y1: int, x1: int) -> None:
-        """Choose the rectangle between two positions, cut to the scan."""
-        axes = self.shown.axes
-        if axes is None:
-            return
-        (top, bottom), (left, right) = (
-            (max(0, min(a, b)), min(axis.size - 1, max(a, b))) for a, b, axis in ((y0, y1, axes[0]), (x0, x1, axes[1]))
-        )
-        if top <= bottom and left <= right:
-            self.param.update(region=(top, left, bottom, right), point=None)
-
-    def virtual_image(self) -> Any:
-        """What the virtual detector sees at each position."""
-        from stem4d_panel.measure.virtual import virtual_image
-
-        return virtual_image(self.detector, self.shown.scan.data, self.shown.look, self.shown.frames)
-
-    def chosen_class(self) -> int:
-        """The chosen class, else that of the chosen component, else that at the chosen position, else the strongest."""
-        shown = self.shown
-        if self.label is not None and self.label < shown.classes.count:
-            return int(self.label)
-        if self.component is not None:
-            return int(shown.classes.labels[self.component])
-        if self.point is not None:
-            return max(0, int(shown.findings.position_labels[self.point]))
-        return 0
-
     def current_result(self) -> Any:
         """What is shown as a saveable result, or None while there is none."""
         if self._result is not None:
-            s = self.shown
-            return replace(self._result, settings=self.settings, classes=s.classes, findings=s.findings)
+            return hand.as_shown(self._result, self.shown, self.details, self.settings)
         if self._analysis is not None and self._analysis.ready("findings"):
             return self._analysis.result()
         return None
@@ -371,6 +353,8 @@ class Session(param.Parameterized):
             self.settings = job.result.settings
             self._refresh_result()
             return
+        if hand.is_other(job.result, self._analysis, self._result):
+            self.settings = hand.without(self.settings)
         self._result = None
         self._analysis = Analysis(job.result, self.settings)
         self._keys.clear()
@@ -434,22 +418,7 @@ class Session(param.Parameterized):
         if new:
             if "classes" in new:
                 self.details = None
-            self._become(replace(before, **new))
-
-    def _become(self, after: Shown) -> None:
-        """Show something else, in which what was chosen is found again."""
-        before, chosen = self.shown, {}
-        if after.findings is not None and after.findings is not before.findings:
-            from stem4d_panel.app import follow
-
-            after = replace(after, colours=follow.colours(before, after))
-            if self.component is not None and after.factors is not before.factors:
-                chosen["component"] = follow.components(before.factors, after.factors).get(self.component)
-            if self.label is not None:
-                chosen["label"] = follow.classes(before.classes, after.classes).get(self.label)
-        with param.parameterized.discard_events(self):  # found again is not chosen anew: no view changes its mode
-            self.param.update(**{name: i for name, i in chosen.items() if i is not None})
-        self.param.update(shown=after, **{name: i for name, i in chosen.items() if i is None})
+            self._present(replace(before, **new))
 
     @_alone
     def _show_preview(self, analysis: Any, found: dict[str, Any]) -> None:
@@ -457,26 +426,40 @@ class Session(param.Parameterized):
         if self.closed or analysis is not self._analysis or analysis.ready("factors"):
             return
         frames = analysis.peek("frames")
-        self._become(replace(self.shown, **found, axes=frames.axes, centre=frames.centre, mask=frames.mask))
+        self._present(replace(self.shown, **found, axes=frames.axes, centre=frames.centre, mask=frames.mask))
 
     def _refresh_result(self) -> None:
         from stem4d_panel.cluster.classes import ClassMaker
-        from stem4d_panel.measure.findings import measure
 
         r = self._result
-        classes, findings = r.classes, r.findings
-        if self.settings != r.settings:
-            if self._branches is None:
-                self._branches = ClassMaker(r.factors, r.tree, r.centre)
-            classes = self._branches.at(self.settings.cluster.threshold)
-            findings = measure(r.factors, r.tree, classes, self.settings.measure)
-        self.details = r.details if classes is r.classes else None
+        if self._branches is None and self.settings != r.settings:
+            self._branches = ClassMaker(r.factors, r.tree, r.centre, r.settings.cluster)
+        classes, findings = hand.recut(r, self._branches, self.settings)
+        same = classes is r.classes and self.settings.measure.shape == r.settings.measure.shape
+        self.details = r.details if same else None
         shown = Shown(
             factors=r.factors, tree=r.tree, classes=classes, findings=findings, name=r.name, axes=r.axes, centre=r.centre,
             mask=r.mask, virtual=r.factors.maps.sum(axis=0), mean_pattern=r.mean_pattern,
         )  # fmt: skip
-        self._become(shown)
+        self._present(shown)
         self._mark(dict.fromkeys(STEPS, ("up to date", "saved result")))
+
+    def _present(self, shown: Shown) -> None:
+        """Show something else, in which what was chosen is found again."""
+        before, chosen = self.shown, {}
+        if shown.findings is not None and shown.findings is not before.findings:
+            from stem4d_panel.app import follow
+
+            shown = replace(shown, colours=follow.colours(before, shown))
+            if self.component is not None and shown.factors is not before.factors:
+                chosen["component"] = follow.components(before.factors, shown.factors).get(self.component)
+            if self.label is not None:
+                chosen["label"] = follow.classes(before.classes, shown.classes).get(self.label)
+        with param.parameterized.discard_events(self):  # found again is not chosen anew: no view changes its mode
+            self.param.update(**{name: i for name, i in chosen.items() if i is not None})
+        self.param.update(shown=shown, **{name: i for name, i in chosen.items() if i is None})
+        for text in hand.new_warnings(before, shown):
+            self.say("warning", text)
 
     def _mark(self, states: Mapping[str, tuple[str, str]]) -> None:
         if {**self.steps, **states} != self.steps:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import fft, ndimage
 
+from stem4d_panel.cluster.patterns import PatternSet, compare
 from stem4d_panel.cluster.polar import filled, spectra, to_polar, turned, turned_back
 
 _REACH = 5.0  # degrees about the rotation of the merges in which the refined one is sought
@@ -70,6 +71,37 @@ class Turner:
             total += np.float32(weights[i]) * turned_back(self._spectrum[i], rotation, mirror)
         curve = fft.irfft((np.abs(total) ** 2).sum(axis=1), n=self._angles)
         return np.asarray(curve / curve[0] if curve[0] > 0 else np.zeros(self._angles))
+
+    def match(
+        self,
+        members: Sequence[int],
+        rotations: Sequence[float],
+        mirrored: Sequence[bool],
+        others: Sequence[int],
+        weights: np.ndarray,
+        mirror: bool,
+    ) -> tuple[float, bool]:
+        """Rotation in degrees of other patterns, as they lie, against the sum of members turned back; over all angles.
+
+        Parameters
+        ----------
+        members, rotations, mirrored : sequence of int, of float and of bool
+            As in :meth:`back`.
+        others : sequence of int
+            Components that are turned alike.
+        weights : ndarray, shape (k,)
+            Weight of every component's pattern.
+        mirror : bool
+            Whether they may match mirrored at the kx axis, then turned; the second value says if they do.
+        """
+        total = np.zeros(self._spectrum.shape[1:], np.complex64)
+        for i, rotation, flip in zip(members, rotations, mirrored, strict=True):
+            total += np.float32(weights[i]) * turned_back(self._spectrum[i], rotation, flip)
+        other = np.tensordot(weights[list(others)], self._spectrum[list(others)], 1)
+        silent = np.zeros((1, self._spectrum.shape[2]))
+        one, two = (PatternSet(s[None], silent, self._angles, False) for s in (total, other))
+        _, turn, flipped = compare(one, two, mirror)
+        return float(turn[0]), bool(flipped[0])
 
     def refine(
         self,

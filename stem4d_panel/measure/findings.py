@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stem4d_panel.by_hand import Names
 from stem4d_panel.cluster.classes import Classes
 from stem4d_panel.cluster.tree import Tree
 from stem4d_panel.factorize.factors import Factors
 from stem4d_panel.measure.reading import fold_of, symmetry_from_curve
 from stem4d_panel.settings import MeasureSettings
 
-VERSION = 2  # part of the cache key: raise it when a result changes
+VERSION = 3  # part of the cache key: raise it when a result changes
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class ClassFinding:
         Whether it holds a component that was not set apart as glass.
     fold : int
         Highest rotation symmetry (6, 4, 3, 2; 1 for none) under which the pattern correlates above 0.6 with itself.
+    name : str
+        As the user calls it; empty where it has no name.
     """
 
     label: int
@@ -47,6 +50,7 @@ class ClassFinding:
     coherence: float
     crystalline: bool
     fold: int
+    name: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,14 +64,18 @@ class Findings:
         Class of each position; -1 where it was left out.
     orientation : ndarray, shape (y, x), float32
         Degrees, rotation of the strongest crystalline member modulo 360 / fold; NaN where there is none.
+    warnings : tuple of str
     """
 
     classes: tuple[ClassFinding, ...]
     position_labels: np.ndarray
     orientation: np.ndarray
+    warnings: tuple[str, ...] = ()
 
 
-def measure(factors: Factors, tree: Tree, classes: Classes, settings: MeasureSettings) -> Findings:
+def measure(
+    factors: Factors, tree: Tree, classes: Classes, settings: MeasureSettings, names: Names | None = None
+) -> Findings:
     """Assign positions and orientations, and put each class into numbers.
 
     Parameters
@@ -76,12 +84,20 @@ def measure(factors: Factors, tree: Tree, classes: Classes, settings: MeasureSet
     tree : Tree
     classes : Classes
     settings : MeasureSettings
+    names : Names, optional
+        Those given at another rank are left out with a warning.
+
+    Raises
+    ------
+    SettingError
+        If a component that has a name does not exist.
 
     Notes
     -----
     A position belongs to the crystalline class whose located map is highest there in parts of its own maximum, if it
     reaches ``measure.level``; else to the strongest of the other classes.
     """
+    names, warnings = (Names() if names is None else names).at(factors.rank)
     members_of = [classes.members(c) for c in range(classes.count)]
     crystalline = np.array([not tree.apart[m].all() for m in members_of])
     peak = classes.located.max(axis=(1, 2), keepdims=True)
@@ -115,6 +131,7 @@ def measure(factors: Factors, tree: Tree, classes: Classes, settings: MeasureSet
                 coherence=float(tree.coherence[members].max()),
                 crystalline=bool(crystalline[label]),
                 fold=folds[label],
+                name=names.first(members),
             )
         )
-    return Findings(tuple(rows), position_labels.astype(np.int32), orientation)
+    return Findings(tuple(rows), position_labels.astype(np.int32), orientation, warnings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from stem4d_panel.by_hand import check_name
 from stem4d_panel.cluster.classes import Classes
 from stem4d_panel.cluster.tree import Suggestion, Tree
 from stem4d_panel.errors import DataError, SettingError
@@ -148,6 +149,9 @@ def _write_entry(f: h5py.File, result: Result) -> None:
                 _write_axis(group, axis, values.shape[i], _axes(result).get(axis))
     entry["merges/kind"] = np.array(result.tree.kind, dtype=h5py.string_dtype())
     entry["merges/columns"] = np.array(MERGE_COLUMNS, dtype=h5py.string_dtype())
+    entry["labels/moved"] = np.isin(np.arange(result.factors.rank), result.classes.moved).astype(np.uint8)
+    entry["labels/moved"].attrs["long_name"] = "moved by hand"
+    entry["class_maps/names"] = np.array([c.name for c in result.findings.classes], dtype=h5py.string_dtype())
     _write_processes(entry, result)
 
 
@@ -176,8 +180,11 @@ def _write_processes(entry: h5py.Group, result: Result) -> None:
             "threshold": result.classes.threshold,
             "suggested": result.classes.suggested,
             "suggestion": asdict(result.tree.suggestion),
+            "moved": list(result.classes.moved),
+            "warnings": list(result.classes.warnings),
         },
         "measure": {
+            "warnings": list(result.findings.warnings),
             "classes": [asdict(c) for c in result.findings.classes],
             "details": details_to_plain(result.details),
         },
@@ -283,6 +290,18 @@ def _check_shapes(arrays: Mapping[str, np.ndarray], axes: tuple[Axis, ...]) -> N
                 raise ValueError(f"{name} has the shape {values.shape}, which does not fit {source}")
 
 
+def _finding(plain: Mapping[str, Any]) -> ClassFinding:
+    """A class from the file's notes; a name that no user could have given is refused."""
+    name = plain.get("name", "")  # files of before there were names have none
+    return ClassFinding(**{**plain, "members": tuple(plain["members"]), "name": check_name(name) if name != "" else ""})
+
+
+def _moved(plain: Sequence[Any], rank: int) -> tuple[int, ...]:
+    if not all(type(i) is int and 0 <= i < rank for i in plain):
+        raise ValueError("the components moved by hand are not components")
+    return tuple(plain)
+
+
 def _read(entry: h5py.Group, name: str) -> Result:
     text = entry["provenance/recipe_json"].asstr()[()]
     if hashlib.sha256(text.encode()).hexdigest() != entry["provenance/recipe_sha256"].asstr()[()]:
@@ -340,8 +359,10 @@ def _read(entry: h5py.Group, name: str) -> Result:
         a["class_maps"],
         a["class_located"],
         a["class_autocorrelation"],
+        _moved(cut.get("moved", ()), factors.rank),
+        tuple(cut.get("warnings", ())),
     )
-    found = tuple(ClassFinding(**{**c, "members": tuple(c["members"])}) for c in notes["measure"]["classes"])
+    found = tuple(_finding(c) for c in notes["measure"]["classes"])
     cy, cx = np.asarray(entry["provenance/centre"][()], np.float64)
     return Result(
         name=entry["title"].asstr()[()],
@@ -352,7 +373,7 @@ def _read(entry: h5py.Group, name: str) -> Result:
         factors=factors,
         tree=tree,
         classes=classes,
-        findings=Findings(found, a["position_labels"], a["orientation"]),
+        findings=Findings(found, a["position_labels"], a["orientation"], tuple(notes["measure"].get("warnings", ()))),
         details=details_from_plain(notes["measure"]["details"]),
         settings=settings,
         calibration=notes["calibration"]["calibration"],

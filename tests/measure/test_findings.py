@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from stem4d_panel.by_hand import Names
 from stem4d_panel.cluster.classes import Classes
 from stem4d_panel.cluster.tree import Suggestion, Tree
+from stem4d_panel.errors import SettingError
 from stem4d_panel.factorize.factors import Factors
 from stem4d_panel.measure.findings import Findings, measure
 from stem4d_panel.settings import Settings
@@ -116,6 +120,32 @@ def test_a_class_is_crystalline_when_one_of_its_components_was_not_set_apart() -
     found = measured(factors, tree, classes)
     assert [(c.crystalline, c.fold) for c in found.classes] == [(False, 1), (False, 1)]
     assert np.isnan(found.orientation).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, ["", ""]),
+        ("2=weak", ["", "weak"]),
+        ("2=weak, 1=strong", ["", "strong"]),
+        ("3: 0=glass", ["glass", ""]),
+        ("4: 0=glass", ["", ""]),
+    ],
+)
+def test_a_class_is_called_as_its_strongest_named_member(text: str | None, expected: list[str]) -> None:
+    settings = Settings.make().measure
+    found = measure(*scene(), settings, Names.parse(text))
+    assert [c.name for c in found.classes] == expected
+    said = ("cluster.names: made at rank 4, not applied at rank 3",)
+    assert found.warnings == (said if text and text.startswith("4") else ())
+    plain = measure(*scene(), settings)
+    assert [replace(c, name="") for c in found.classes] == list(plain.classes)
+    np.testing.assert_array_equal(found.position_labels, plain.position_labels)
+
+
+def test_a_component_that_is_not_there_has_no_name() -> None:
+    with pytest.raises(SettingError, match=r"^cluster\.names: component 3 is not from 0 to 2, those of rank 3$"):
+        measure(*scene(), Settings.make().measure, Names.parse("3=a"))
 
 
 def test_where_all_is_crystal_every_measured_position_belongs_to_one() -> None:

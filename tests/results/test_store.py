@@ -297,6 +297,117 @@ def test_a_result_is_known_as_one(saved: Path) -> None:
     assert is_result(saved)
 
 
+NAMES = "4: 0=glass <i>α</i>, 3=Ti₂Ni"
+
+
+@pytest.fixture(scope="module")
+def by_hand(analysis: Analysis) -> Analysis:
+    return analysis.replace(cluster__moves="3>0", cluster__names=NAMES, threshold=0.0)
+
+
+def test_names_and_moves_are_saved_and_loaded(by_hand: Analysis, tmp_path: Path) -> None:
+    result, path = by_hand.result(), by_hand.save(tmp_path / "named.hspy")
+    assert result.classes.moved == (3,)
+    assert result.findings.classes[0].name == "glass <i>α</i>"  # of two, that of the stronger component
+    assert [c.name for c in result.findings.classes[1:]] == [""] * (result.classes.count - 1)
+    loaded = load_result(path)
+    for name in ("classes", "findings", "settings", "warnings"):
+        same(getattr(result, name), getattr(loaded, name), name)
+    assert (loaded.settings.cluster.moves, loaded.settings.cluster.names) == ("3>0", NAMES)
+    with h5py.File(path) as f:
+        assert f["entry/labels/moved"][()].tolist() == [0, 0, 0, 1]
+        assert f["entry/class_maps/names"].asstr()[()].tolist() == [c.name for c in result.findings.classes]
+        note = json.loads(f["entry/process_5/note/data"].asstr()[()])
+    assert note["settings"]["cluster.moves"] == "3>0"
+    assert note["settings"]["cluster.names"] == NAMES
+    again = load_result(store.save_result(loaded, tmp_path / "again.hspy"))
+    for f_ in fields(Result):
+        same(getattr(loaded, f_.name), getattr(again, f_.name), f_.name)
+
+
+def test_warnings_of_another_rank_come_back_with_their_stage(analysis: Analysis, tmp_path: Path) -> None:
+    path = analysis.replace(cluster__moves="20: 3>0", cluster__names="20: 0=a").save(tmp_path / "other.hspy")
+    loaded = load_result(path)
+    said = tuple(f"cluster.{name}: made at rank 20, not applied at rank 4" for name in ("moves", "names"))
+    assert (*loaded.classes.warnings, *loaded.findings.warnings) == loaded.warnings[-2:] == said
+
+
+def hyperspy_part(path: Path) -> dict[str, Any]:
+    """Everything below /Experiments but for the data: attributes and values."""
+    out: dict[str, Any] = {}
+
+    def visit(name: str, thing: h5py.Group | h5py.Dataset) -> None:
+        out[name] = dict(thing.attrs)
+        if isinstance(thing, h5py.Dataset):
+            out[name]["shape of data"] = (thing.shape[-2:], thing.dtype)
+
+    with h5py.File(path) as f:
+        f["Experiments"].visititems(visit)
+    return out
+
+
+def test_what_hyperspy_reads_is_the_same_with_names(analysis: Analysis, tmp_path: Path) -> None:
+    plain = analysis.save(tmp_path / "plain.hspy")
+    named = analysis.replace(cluster__names=NAMES).save(tmp_path / "named.hspy")
+    one, other = hyperspy_part(plain), hyperspy_part(named)
+    assert one.keys() == other.keys()
+    for name in one:
+        for key in {k for k in one[name] if k not in ("DIMENSION_LIST", "REFERENCE_LIST")}:
+            assert np.all(one[name][key] == other[name][key]), (name, key)
+
+
+def rewrite(path: Path, stage: int, change: Any) -> None:
+    """Change what a stage's note says."""
+    with h5py.File(path, "r+") as f:
+        where = f"entry/process_{stage}/note/data"
+        note = json.loads(f[where].asstr()[()])
+        change(note)
+        del f[where]
+        f[where] = json.dumps(note)
+
+
+def test_a_file_without_names_and_moves_opens(copy: Path, result: Result) -> None:
+    def older(note: dict[str, Any]) -> None:
+        for name in ("moved", "warnings"):
+            note.pop(name, None)
+        for one in note.get("classes", ()):
+            del one["name"]
+
+    rewrite(copy, 5, older)
+    rewrite(copy, 6, older)
+    with h5py.File(copy, "r+") as f:
+        del f["entry/labels/moved"], f["entry/class_maps/names"]
+        provenance = f["entry/provenance"]
+        recipe = json.loads(provenance["recipe_json"].asstr()[()])
+        del provenance["recipe_json"], provenance["recipe_sha256"], recipe["cluster.moves"], recipe["cluster.names"]
+        text = json.dumps(recipe)
+        provenance["recipe_json"], provenance["recipe_sha256"] = text, hashlib.sha256(text.encode()).hexdigest()
+    loaded = load_result(copy)
+    for name in ("classes", "findings", "settings"):
+        same(getattr(result, name), getattr(loaded, name), name)
+
+
+@pytest.mark.parametrize("name", ["a,b", "a=b", "a\nb", "n" * 61, " ", 5, [], None, {"a": 1}])
+def test_a_forged_name_is_refused(copy: Path, name: Any) -> None:
+    rewrite(copy, 6, lambda note: note["classes"][0].update(name=name))
+    assert "damaged" in refusal(copy)
+
+
+@pytest.mark.parametrize("moved", [[4], [-1], ["3"], [True], [1.0], 3, "3", None])
+def test_forged_moves_are_refused(copy: Path, moved: Any) -> None:
+    rewrite(copy, 5, lambda note: note.update(moved=moved))
+    assert "damaged" in refusal(copy)
+
+
+def test_a_forged_setting_of_moves_is_refused(copy: Path) -> None:
+    with h5py.File(copy, "r+") as f:
+        provenance = f["entry/provenance"]
+        text = json.dumps(json.loads(provenance["recipe_json"].asstr()[()]) | {"cluster.moves": "1>2, 2>1"})
+        del provenance["recipe_json"], provenance["recipe_sha256"]
+        provenance["recipe_json"], provenance["recipe_sha256"] = text, hashlib.sha256(text.encode()).hexdigest()
+    assert "cluster.moves: '1>2, 2>1' is not allowed" in refusal(copy)
+
+
 def test_a_newer_layout_is_refused_with_the_remedy(copy: Path) -> None:
     with h5py.File(copy, "r+") as f:
         f.attrs["stem4d_layout"] = 99

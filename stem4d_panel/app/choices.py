@@ -1,0 +1,66 @@
+"""What is chosen on a screen: a position, region, component or class, and the virtual detector."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import param
+
+
+class Choices(param.Parameterized):
+    """Choices among what is shown; what is not there cannot be chosen."""
+
+    shown = param.Parameter(None, doc="What the screen shows.")
+    point = param.Parameter(None, doc="Chosen position (y, x), or None.")
+    region = param.Parameter(None, doc="Chosen rectangle of positions (y0, x0, y1, x1), its corners included, or None.")
+    component = param.Parameter(None, doc="Chosen component, or None.")
+    label = param.Parameter(None, doc="Chosen class, or None.")
+    detector = param.Parameter(None, doc="Virtual detector, or None.")
+
+    def choose_component(self, index: int | None) -> None:
+        """Choose a component everywhere, or none."""
+        factors = self.shown.factors
+        if index is not None and (factors is None or not 0 <= index < factors.rank):
+            return
+        self.param.update(component=index, label=None)
+
+    def choose_class(self, label: int | None) -> None:
+        """Choose a class everywhere, or none."""
+        classes = self.shown.classes
+        if label is not None and (classes is None or not 0 <= label < classes.count):
+            return
+        self.param.update(component=None, label=label)
+
+    def choose_point(self, y: int, x: int) -> None:
+        """Choose a position if it lies on the scan."""
+        axes = self.shown.axes
+        if axes is not None and 0 <= y < axes[0].size and 0 <= x < axes[1].size:
+            self.param.update(point=(y, x), region=None)
+
+    def choose_region(self, y0: int, x0: int, y1: int, x1: int) -> None:
+        """Choose the rectangle between two positions, cut to the scan."""
+        axes = self.shown.axes
+        if axes is None:
+            return
+        (top, bottom), (left, right) = (
+            (max(0, min(a, b)), min(axis.size - 1, max(a, b))) for a, b, axis in ((y0, y1, axes[0]), (x0, x1, axes[1]))
+        )
+        if top <= bottom and left <= right:
+            self.param.update(region=(top, left, bottom, right), point=None)
+
+    def virtual_image(self) -> Any:
+        """What the virtual detector sees at each position."""
+        from stem4d_panel.measure.virtual import virtual_image
+
+        return virtual_image(self.detector, self.shown.scan.data, self.shown.look, self.shown.frames)
+
+    def chosen_class(self) -> int:
+        """The chosen class, else that of the chosen component, else that at the chosen position, else the strongest."""
+        shown = self.shown
+        if self.label is not None and self.label < shown.classes.count:
+            return int(self.label)
+        if self.component is not None:
+            return int(shown.classes.labels[self.component])
+        if self.point is not None:
+            return max(0, int(shown.findings.position_labels[self.point]))
+        return 0
