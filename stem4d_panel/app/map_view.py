@@ -100,8 +100,8 @@ class MapView:
         virtual = shown.virtual if shown.virtual is not None else shown.survey.total
         if mode == "virtual detector" and self.session.detector is not None and shown.look is not None:
             image = self.session.virtual_image()
-            return f"virtual image of the {self.session.detector}", _plain(image, "gray"), (image,)
-        below = _plain(virtual, "gray")
+            return f"virtual image of the {self.session.detector}", plain(image, "gray"), (image,)
+        below = plain(virtual, "gray")
         if shown.classes is None or mode in ("virtual image", "virtual detector"):
             draw = "; draw a detector on the patterns" if mode == "virtual detector" else ""
             return f"counts inside the mask{draw}", below, (virtual,)
@@ -109,15 +109,15 @@ class MapView:
             label = self.session.chosen_class()
             share = memberships(shown.classes.located)[label]
             text = f"part of the fitted intensity that class {label} makes, up to {100 * share.max():.0f} %"
-            return text, _plain(share, "inferno"), (share,)
+            return text, plain(share, "inferno"), (share,)
         if mode == "component":
             k = self.session.component or 0
             text = f"map of component {k}, class {int(shown.classes.labels[k])}"
-            return text, _plain(shown.factors.maps[k], "inferno"), (shown.factors.maps[k],)
+            return text, plain(shown.factors.maps[k], "inferno"), (shown.factors.maps[k],)
         if mode == "orientation":
-            angles = palette.orientation_overlay(shown.findings.orientation)
+            angles = palette.orientation_overlay(shown.findings.orientation, palette.periods(shown.findings))
             text = "in-plane rotation of the strongest crystalline member, modulo its symmetry"
-            return text, partial(_coloured_over, below), (virtual, np.moveaxis(angles, -1, 0).astype(np.float32))
+            return text, partial(coloured_over, below), (virtual, np.moveaxis(angles, -1, 0).astype(np.float32))
         crystalline = [c.label for c in shown.findings.classes if c.crystalline]
         if not crystalline:
             return "no crystalline class; the virtual image", below, (virtual,)
@@ -150,11 +150,13 @@ class MapView:
         self.pane.object = None
 
 
-def _plain(image: np.ndarray, table: str) -> Paint:
+def plain(image: np.ndarray, table: str) -> Paint:
+    """An image in a colour map."""
     return partial(palette.painted, ends=palette.limits(image), table=table)
 
 
-def _coloured_over(below: Paint, image: np.ndarray, colours: np.ndarray) -> np.ndarray:
+def coloured_over(below: Paint, image: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """A picture given as layers (4, y, x) over an image."""
     return palette.over(below(image), np.moveaxis(colours, 0, -1).astype(np.uint8))
 
 

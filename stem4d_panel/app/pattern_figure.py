@@ -61,11 +61,18 @@ def detector_axes(shown: Shown) -> tuple[Axis, Axis]:
 class PatternFigure:
     """An image of reciprocal space with circles, and drags on it."""
 
-    def __init__(self, name: str, width: int, dragged: Callable[[Drag], None] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        width: int,
+        dragged: Callable[[Drag], None] | None = None,
+        *more: Callable[[Any, Any], None],
+    ) -> None:
         self.name, self.width = name, width
         self.dims = (f"{name}_kx", f"{name}_ky")
         self._marks, self._drawn = lines(MASK, 1.2), lines(DRAWN, 1.8)
-        hooks = [self._marks.hook, self._drawn.hook, *([Gesture(dragged=dragged).hook] if dragged is not None else [])]
+        drags = [Gesture(dragged=dragged).hook] if dragged is not None else []
+        hooks = [self._marks.hook, self._drawn.hook, *more, *drags]
         self._frame = Frame(name, (width, width), *hooks)
         self._picture = Picture(self._frame, self.dims)
         self._rings: tuple[float, ...] = ()

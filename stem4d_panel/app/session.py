@@ -445,6 +445,7 @@ class Session(param.Parameterized):
         frames = analysis.peek("frames")
         if self.component is not None and self.component >= found["factors"].rank:
             self.component = None
+        self.details = None
         self.shown = replace(self.shown, **found, axes=frames.axes, centre=frames.centre, mask=frames.mask)
 
     def _refresh_result(self) -> None:

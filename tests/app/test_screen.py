@@ -24,7 +24,8 @@ from stem4d_panel.measure.virtual import Detector
 from stem4d_panel.scan.scan import Axis, Scan
 from stem4d_panel.settings import Settings
 
-NAMES = ["maps", "patterns", "measured", "dendrogram", "gallery", "ranks"]
+CLASS = ["class-map", "class-pattern", "class-orientation", "class-wheel", "class-sizes", "class-profile"]
+NAMES = ["maps", "patterns", "measured", "dendrogram", "gallery", "ranks", *CLASS]
 
 
 @pytest.fixture
