@@ -13,7 +13,7 @@ from stem4d_panel.app.figures import Frame, Glyphs, Picture, layers, lines, pain
 
 GREY = "#808080"  # readable in light and dark
 BINS = 14
-_WHEEL = 1.75  # half the width of the wheel's figure, in radii of the wheel
+_WHEEL = 1.9  # half the width of the wheel's figure, in radii of the wheel
 
 
 class Chart:
@@ -135,7 +135,7 @@ class Wheel:
         angles = [] if period is None else [0.0] if period >= 360 else [0.0, period]
         turn = np.deg2rad(angles)  # clockwise on the screen: from +kx towards +ky, which points down
         text = [f"{angle:.0f}°" for angle in angles] if period != 360 else ["0° = 360°"]
-        self.labels.show(x=(1.38 * np.cos(turn)).tolist(), y=(-1.38 * np.sin(turn)).tolist(), text=text)
+        self.labels.show(x=(1.5 * np.cos(turn)).tolist(), y=(-1.5 * np.sin(turn)).tolist(), text=text)
 
     def close(self) -> None:
         """Let go of the figure."""

@@ -57,18 +57,18 @@ export function render({ model }) {
 """
 
 _STYLE = """
-:host { overflow-x: auto; }
+:host { max-width: calc(100% - 16px); overflow-x: auto; }
 table { font-size: 11px; border-collapse: collapse; }
-th, td { padding: 2px 5px; text-align: right; white-space: nowrap; font-weight: 400; }
+th, td { padding: 2px 3px; text-align: right; white-space: nowrap; font-weight: 400; }
 thead th { font-weight: 500; opacity: .7; }
 tbody tr { cursor: pointer; }
 tbody tr:hover { background: color-mix(in srgb, currentColor 8%, transparent); }
 tbody tr.chosen { background: color-mix(in srgb, var(--class-colour) 28%, transparent); }
 tbody tr.chosen th { box-shadow: inset 3px 0 0 var(--class-colour); font-weight: 700; }
-button { all: unset; cursor: pointer; padding: 1px 4px; border-radius: 3px; font-weight: inherit; }
+button { all: unset; cursor: pointer; padding: 1px 3px; border-radius: 3px; font-weight: inherit; }
 button:focus-visible { outline: 2px solid currentColor; }
 .swatch {
-  display: inline-block; width: 11px; height: 11px; margin-right: 5px; border-radius: 3px; vertical-align: -1px;
+  display: inline-block; width: 11px; height: 11px; margin-right: 4px; border-radius: 3px; vertical-align: -1px;
   background: var(--class-colour);
 }
 """

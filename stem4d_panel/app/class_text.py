@@ -54,8 +54,8 @@ def left_out(sizes: SizeStatistics) -> str:
 def how_measured(details: Details) -> str:
     """What the diameters rest on."""
     step, unit = (details.step, "nm") if details.step else (1.0, "px")
-    blur = f"blur of {details.blur * step:.2f} {unit} (standard deviation) taken off"
-    return f"{SHAPES.get(details.shape, details.shape)} fitted to each particle, {blur}"
+    blur = f"a blur of {details.blur * step:.2f} {unit} (standard deviation) taken off"
+    return f"from {SHAPES.get(details.shape, details.shape)} fitted to each particle with {blur}"
 
 
 def spacing(details: Details, radius: float) -> str:

@@ -22,7 +22,7 @@ from stem4d_panel.measure.findings import ClassFinding, Findings
 from stem4d_panel.measure.products import ring_means
 from stem4d_panel.measure.spots import families
 
-_DIAGONALS = np.deg2rad([45, 135, 225, 315])
+_DIRECTIONS = np.deg2rad(np.arange(7.5, 360, 15))
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,17 @@ def class_orientation(findings: Findings, label: int) -> np.ndarray:
     return np.where(findings.position_labels == label, findings.orientation, np.float32(np.nan))
 
 
+def label_places(radii: list[float], spots: np.ndarray) -> np.ndarray:
+    """A place (x, y) on each circle, as far as can be from spots (n, 2) and the labels before it."""
+    taken, ways = spots, np.stack([np.cos(_DIRECTIONS), np.sin(_DIRECTIONS)], axis=1)
+    out = []
+    for radius in radii:
+        free = np.hypot(*(radius * ways[:, None] - taken[None]).T).min(axis=0)
+        out.append(radius * ways[int(free.argmax())])
+        taken = np.concatenate([taken, out[-1:]])
+    return np.array(out).reshape(-1, 2)
+
+
 class ClassView:
     """Figures of the class that is chosen, and what it is in words."""
 
@@ -72,7 +83,7 @@ class ClassView:
         self.rings = Glyphs(_add_rings, "xs", "ys")
         self.ring_labels = Glyphs(_add_labels, "x", "y", "text")
         self._pattern = PatternFigure("class-pattern", width, None, self.rings.hook, self.ring_labels.hook)
-        self.wheel = Wheel("class-wheel", 104)
+        self.wheel = Wheel("class-wheel", 138)
         chart = (width + 10, width - 44)
         self.sizes, self.profile = SizesChart("class-sizes", chart), ProfileChart("class-profile", chart)
         self._captions = {
@@ -85,14 +96,16 @@ class ClassView:
     def _laid_out(self) -> pn.Column:
         figures = {
             "map": (self._panes[0], 34), "pattern": (self._pattern.pane, 34),
-            "orientation": (pn.Row(self._panes[1], self.wheel.pane, margin=0), 150),
+            "orientation": (pn.Row(self._panes[1], self.wheel.pane, margin=0), 184),
             "sizes": (self.sizes.pane, 76), "profile": (self.profile.pane, 46),
         }  # fmt: skip
         boxes = [
             pn.Column(figure, self._captions[name], margin=0, width=self.width + more)
             for name, (figure, more) in figures.items()
         ]
-        heading = pmui.Typography("The class", variant="subtitle2", margin=(6, 8, 0, 8))
+        heading = pmui.Typography(
+            "Class · choose by a row, a branch or a component", variant="subtitle2", margin=(6, 8, 0, 8)
+        )
         row = pn.FlexBox(*boxes, gap="4px", margin=0, sizing_mode="stretch_width")
         return pn.Column(heading, self.headline, row, margin=0, sizing_mode="stretch_width")
 
@@ -167,13 +180,14 @@ class ClassView:
         self._draw_rings(s, radii)
 
     def _draw_rings(self, s: Subject, radii: list[float]) -> None:
-        """Circles through the spots, each with its spacing on another diagonal than the last, so that they keep apart."""
+        """Circles through the spots, each with its spacing."""
         step = s.axes[3].scale
         self.rings.show(**coordinates([circle(r * step) for r in radii]))
-        turns = [_DIAGONALS[i % len(_DIAGONALS)] for i in range(len(radii))]
+        spots = s.found.reading.spots if s.found is not None else ()
+        places = label_places(radii, np.array([(spot.kx, -spot.ky) for spot in spots]).reshape(-1, 2)) * step
         self.ring_labels.show(
-            x=[float(r * step * np.cos(t)) for r, t in zip(radii, turns, strict=True)],
-            y=[float(r * step * np.sin(t)) for r, t in zip(radii, turns, strict=True)],
+            x=places[:, 0].tolist(),
+            y=places[:, 1].tolist(),
             text=[class_text.spacing(s.details, r) for r in radii] if s.details is not None else [],
         )
 
@@ -194,7 +208,8 @@ class ClassView:
         say(self._captions["orientation"], text)
 
     def _draw_sizes(self, s: Subject) -> None:
-        step, unit = (s.details.step, "nm") if s.details is not None and s.details.step else (1.0, "px")
+        axis = s.axes[1]
+        step, unit = (axis.scale, "nm") if axis.units == "nm" else (1.0, "px")  # as the details have it
         sizes = s.found.sizes if s.found is not None else None
         if not s.finding.crystalline:
             word, text = "no particles", "not crystalline, so no particles are measured"
@@ -260,9 +275,7 @@ def _measures(s: Subject) -> str:
         return s.waiting
     r, size = s.found.reading, class_text.diameter(s.details, s.found)
     parts = [
-        f"diameter {size} ({class_text.how_measured(s.details)})"
-        if s.found.sizes is not None
-        else "no particles found",
+        f"diameter {size}, {class_text.how_measured(s.details)}" if s.found.sizes is not None else "no particles found",
         f"spacings {class_text.spacings(s.details, s.found)}" if r.spots else "no spots found",
         f"{r.angle_between:.1f}° between its shortest spots" if r.angle_between is not None else "",
         f"odd part {r.odd:.2f} (0: centrosymmetric)",

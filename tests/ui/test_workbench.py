@@ -151,6 +151,34 @@ def test_a_branch_chooses_its_class_everywhere(screen: Screen, watched: Watched)
     watched.check()
 
 
+def test_a_row_of_the_table_chooses_its_class_everywhere_and_lets_it_go(screen: Screen, watched: Watched) -> None:
+    page = screen.page
+    rows, wanted = page.locator(".class-table tbody tr"), page.locator(".class-table tbody tr").nth(2)
+    button = wanted.get_by_role("button", name=re.compile(r"^class 2, crystalline, \d-fold$"))
+    page.locator(".class-headline").get_by_text("class 0", exact=True).wait_for()
+    before = {f: screen.data(f) for f in ("gallery", "patterns", "class-map", "class-pattern", "class-orientation")}
+    wanted.locator("td").first.click()
+    expect(button).to_have_attribute("aria-pressed", "true")
+    page.locator(".class-headline").get_by_text("class 2", exact=True).wait_for()
+    page.get_by_text(re.compile(r"^class 2: rotation-corrected mean of ")).wait_for()
+    for figure, data in before.items():
+        screen.wait_changed(figure, data)
+    expect(page.locator(".class-table tr.chosen")).to_have_count(1)
+    page.get_by_text(re.compile(r"particles measured")).wait_for()  # the details have come
+    sizes = screen.data("class-sizes")
+    button.press("Shift+Tab")  # to the row above
+    page.keyboard.press("Enter")
+    page.locator(".class-headline").get_by_text("class 1", exact=True).wait_for()
+    expect(rows.nth(1).get_by_role("button")).to_have_attribute("aria-pressed", "true")
+    expect(rows.nth(1).get_by_role("button")).to_be_focused()
+    screen.wait_changed("class-sizes", sizes)
+    page.keyboard.press("Enter")  # let go: the strongest class again
+    page.locator(".class-headline").get_by_text("class 0", exact=True).wait_for()
+    expect(page.locator(".class-table tr.chosen")).to_have_count(0)
+    screen.wait_data("gallery", before["gallery"])
+    watched.check()
+
+
 def test_ranks_are_tapped_and_played(screen: Screen, watched: Watched) -> None:
     screen.page.get_by_text(re.compile("^Evidence")).wait_for(timeout=90_000)  # every rank is there
     before = screen.data("gallery")

@@ -67,6 +67,10 @@ class Screen:
         """Until a figure draws something else."""
         self.page.wait_for_function(f"([name, before]) => ({DATA})(name) !== before", arg=[figure, before])
 
+    def wait_data(self, figure: str, wanted: int) -> None:
+        """Until a figure draws what it drew once."""
+        self.page.wait_for_function(f"([name, wanted]) => ({DATA})(name) === wanted", arg=[figure, wanted])
+
     def wait_ranges(self, figure: str, index: int, wanted: float) -> None:
         """Until one of a figure's :meth:`ranges` is `wanted`: a slider's steps on the way there may be drawn before."""
         self.page.wait_for_function(
