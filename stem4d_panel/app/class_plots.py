@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import holoviews as hv
@@ -142,6 +143,7 @@ class Wheel:
         self.pane.object = None
 
 
+@lru_cache(maxsize=8)  # there are five periods
 def wheel(period: float, size: int) -> np.ndarray:
     """A wheel of colours as RGBA (size, size, 4), transparent around it."""
     y, x = (np.mgrid[:size, :size] + 0.5) * (2 * _WHEEL / size) - _WHEEL
