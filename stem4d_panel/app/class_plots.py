@@ -131,7 +131,7 @@ class Wheel:
 
     def show(self, period: float | None) -> None:
         """The wheel of a period in degrees; None for none."""
-        image = wheel(period, 2 * self.frame.size[0]) if period is not None else np.zeros((2, 2, 4), np.uint8)
+        image = wheel(period, self.frame.size[0]) if period is not None else np.zeros((2, 2, 4), np.uint8)
         self.picture.show(self.frame.box, paint_layers, layers(image))
         angles = [] if period is None else [0.0] if period >= 360 else [0.0, period]
         turn = np.deg2rad(angles)  # clockwise on the screen: from +kx towards +ky, which points down
