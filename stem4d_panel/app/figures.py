@@ -186,7 +186,7 @@ class Picture:
         What is on the screen already is not sent again.
         """
         content = (box, paint, arrays)
-        if _same(self._pipe.data, content):
+        if same(self._pipe.data, content):
             return
         if any(plot.comm is not None for plot in self._plots):  # a notebook's page takes pictures from HoloViews alone
             self._pipe.send(content)
@@ -248,7 +248,9 @@ class Glyphs:
             self._add(plot.state, self._sources[plot])
 
     def show(self, **data: Any) -> None:
-        """Draw other ones, everywhere."""
+        """Draw other ones, everywhere; what is drawn already is not sent again."""
+        if data == self.data:
+            return
         self.data = data
         for plot, source in self._sources.items():
             with held(plot):
@@ -269,12 +271,12 @@ def coordinates(paths: list[np.ndarray]) -> dict[str, list[list[float]]]:
     return {"xs": [p[:, 0].tolist() for p in paths], "ys": [p[:, 1].tolist() for p in paths]}
 
 
-def _same(a: Any, b: Any) -> bool:
+def same(a: Any, b: Any) -> bool:
     """Whether two contents of a picture look the same."""
     if isinstance(a, partial) and isinstance(b, partial):
-        return _same((a.func, a.args, tuple(a.keywords.items())), (b.func, b.args, tuple(b.keywords.items())))
+        return same((a.func, a.args, tuple(a.keywords.items())), (b.func, b.args, tuple(b.keywords.items())))
     if isinstance(a, tuple) and isinstance(b, tuple):
-        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         return a is b or (
             isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and np.array_equal(a, b, equal_nan=True)

@@ -11,10 +11,12 @@ import panel as pn
 import panel_material_ui as pmui
 
 from stem4d_panel.app import palette
+from stem4d_panel.app.class_text import class_name
 from stem4d_panel.app.figures import Frame, Glyphs, Picture, layers, paint_layers
 from stem4d_panel.app.gesture import Gesture
 from stem4d_panel.app.session import Session, Shown
 
+_STAY, _OWN = "no component is chosen", "a class of its own"
 EDGE = 4  # pixels of the frame around a thumbnail
 GAP = 6
 LABEL = 16  # of the line above a pair
@@ -103,18 +105,29 @@ class GalleryView:
     def __init__(self, session: Session, width: int) -> None:
         self.session, self.width = session, width
         heading = pmui.Typography(
-            "Components · map over pattern, in tree order", variant="subtitle2", margin=(6, 8, 0, 8)
+            "Components · map over pattern, in tree order", variant="subtitle2", margin=(6, 8, 0, 8), width=330
         )
+        self.move = pmui.Select(
+            label="Move the chosen one to",
+            options=[_STAY],
+            value=_STAY,
+            size="small",
+            width=200,
+            margin=(0, 4),
+            disabled=True,
+        )
+        self.move.param.watch(self._moved, "value")
         self._frames = Glyphs(_add_frames, "left", "right", "top", "bottom", "colour", "width")
         self._labels = Glyphs(_add_labels, "x", "y", "text")
         self._grid = Grid(1, 1, 1)
         self._drawn: tuple[Any, Any] = (None, None)  # factors and tree of the mosaic
+        self._labelled: tuple[int, ...] | None = None  # components moved by hand, as the labels say
         hooks = (self._frames.hook, self._labels.hook, Gesture(self._tapped).hook)
         self._frame = Frame("gallery", (width, 320), *hooks)
         self._picture = Picture(self._frame, DIMS)
         self.pane = self._frame.pane(self._picture.layer, default_tools=["wheel_zoom", "pan", "reset", "save"])
         session.param.watch(lambda _: self.refresh(), ["shown", "component", "label"])
-        self.layout = pn.Column(heading, self.pane, margin=0, width=width + 34)
+        self.layout = pn.Column(pn.Row(heading, self.move, margin=0), self.pane, margin=0, width=width + 34)
 
     def refresh(self) -> None:
         """Draw the components that the session shows."""
@@ -129,17 +142,44 @@ class GalleryView:
             self._frame.resize((0, -h, w, 0), (w, h))
             picture = mosaic(shown.factors, order, self._grid)
             self._picture.show(self._frame.box, paint_layers, layers(picture))
+            self._labelled = None
+        if self._labelled != shown.classes.moved:
+            self._labelled = shown.classes.moved
             self._label(shown.factors, order)
         self._colour(shown, order)
+        self._offer(shown)
+
+    def _offer(self, shown: Shown) -> None:
+        """The classes that the chosen component can be moved to."""
+        k = self.session.component
+        options = [_STAY]
+        if k is not None:
+            home = int(shown.classes.labels[k])
+            others = [c for c in shown.findings.classes if c.label != home]
+            options = [f"in {class_name(shown.findings.classes[home])}", *map(class_name, others)]
+            options += [_OWN] if len(shown.classes.members(home)) > 1 else []
+        if options != self.move.options or self.move.value != options[0]:
+            self.move.param.update(options=options, value=options[0], disabled=k is None)
+
+    def _moved(self, event: Any) -> None:
+        """A class was chosen for the chosen component."""
+        session, options = self.session, self.move.options
+        if session.component is None or event.new == options[0] or event.new not in options:
+            return
+        classes = session.shown.findings.classes
+        label = next((c.label for c in classes if class_name(c) == event.new), None)
+        if not session.move_component(session.component, label):
+            self._offer(session.shown)
 
     def _label(self, factors: Any, order: list[int]) -> None:
-        """Number and part of the intensity above each pair."""
+        """Number, a star where it was moved by hand, and part of the intensity above each pair."""
+        moved = self._labelled or ()
         share = 100 * factors.totals / max(float(factors.totals.sum()), 1e-30)
         corners = [self._grid.corner(place) for place in range(len(order))]
         self._labels.show(
             x=[left + self._grid.tile / 2 + EDGE for _, left in corners],
             y=[-(top - LABEL / 2) for top, _ in corners],
-            text=[f"{k} · {share[k]:.1f} %" for k in order],
+            text=[f"{k}{'*' if k in moved else ''} · {share[k]:.1f} %" for k in order],
         )
 
     def _colour(self, shown: Shown, order: list[int]) -> None:

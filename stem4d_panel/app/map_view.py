@@ -10,6 +10,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from stem4d_panel.app import palette
+from stem4d_panel.app.class_text import class_name
 from stem4d_panel.app.figures import Frame, Paint, Picture, bounds, contours, coordinates, frame_size, lines, to_index
 from stem4d_panel.app.gesture import Drag, Gesture
 from stem4d_panel.app.readout import Readout
@@ -113,25 +114,25 @@ class MapView:
         virtual = shown.virtual if shown.virtual is not None else shown.survey.total
         if mode == "virtual detector" and self.session.detector is not None and shown.look is not None:
             image = self.session.virtual_image()
-            return f"virtual image of the {self.session.detector}", _plain(image, "gray"), (image,)
-        below = _plain(virtual, "gray")
+            return f"virtual image of the {self.session.detector}", plain(image, "gray"), (image,)
+        below = plain(virtual, "gray")
         if shown.classes is None or mode in ("virtual image", "virtual detector"):
             draw = "; draw a detector on the patterns" if mode == "virtual detector" else ""
             return f"counts inside the mask{draw}", below, (virtual,)
         if mode == "class share":
             label = self.session.chosen_class()
             share = memberships(shown.classes.located)[label]
-            text = f"part of the fitted intensity that class {label} makes, up to {100 * share.max():.0f} %"
-            return text, _plain(share, "inferno"), (share,)
+            text = f"part of the fitted intensity that {class_name(shown.findings.classes[label])} makes, up to {100 * share.max():.0f} %"
+            return text, plain(share, "inferno"), (share,)
         if mode == "component":
             k = self.session.component or 0
-            text = f"map of component {k}, class {int(shown.classes.labels[k])}"
-            return text, _plain(shown.factors.maps[k], "inferno"), (shown.factors.maps[k],)
+            text = f"map of component {k}, {class_name(shown.findings.classes[int(shown.classes.labels[k])])}"
+            return text, plain(shown.factors.maps[k], "inferno"), (shown.factors.maps[k],)
         virtual, under, below = self._below(virtual, below)
         if mode == "orientation":
-            angles = palette.orientation_overlay(shown.findings.orientation)
+            angles = palette.orientation_overlay(shown.findings.orientation, palette.periods(shown.findings))
             text = f"in-plane rotation of the strongest crystalline member, modulo its symmetry, over {under}"
-            return text, partial(_coloured_over, below), (virtual, np.moveaxis(angles, -1, 0).astype(np.float32))
+            return text, partial(coloured_over, below), (virtual, np.moveaxis(angles, -1, 0).astype(np.float32))
         crystalline = [c.label for c in shown.findings.classes if c.crystalline]
         if not crystalline:
             return f"no crystalline class; {under}", below, (virtual,)
@@ -145,7 +146,7 @@ class MapView:
         """What lies below the colours: an image, its name, how it is painted."""
         if self.over.value == "detector" and self.session.detector is not None and self.session.shown.look is not None:
             image = self.session.virtual_image()
-            return image, f"the {self.session.detector}", _plain(image, "gray")
+            return image, f"the {self.session.detector}", plain(image, "gray")
         if self.over.value == "black":
             return virtual, "black", _black
         missing = " (no detector is drawn on the patterns)" if self.over.value == "detector" else ""
@@ -174,7 +175,8 @@ class MapView:
         self.pane.object = None
 
 
-def _plain(image: np.ndarray, table: str) -> Paint:
+def plain(image: np.ndarray, table: str) -> Paint:
+    """An image in a colour map."""
     return partial(palette.painted, ends=palette.limits(image), table=table)
 
 
@@ -184,7 +186,8 @@ def _black(image: np.ndarray) -> np.ndarray:
     return out
 
 
-def _coloured_over(below: Paint, image: np.ndarray, colours: np.ndarray) -> np.ndarray:
+def coloured_over(below: Paint, image: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """A picture given as layers (4, y, x) over an image."""
     return palette.over(below(image), np.moveaxis(colours, 0, -1).astype(np.uint8))
 
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from stem4d_panel.measure.findings import Findings
+from stem4d_panel.measure.findings import ClassFinding, Findings
 
 # Okabe & Ito's palette without black and grey, then Tol's muted one
 CRYSTALLINE = (
@@ -112,11 +112,22 @@ def class_overlay(strength: np.ndarray, colours: list[str]) -> np.ndarray:
     return np.dstack([hue * 255, np.clip(alpha, 0, 1) * 235]).astype(np.uint8)
 
 
-def orientation_overlay(orientation: np.ndarray) -> np.ndarray:
-    """Angles (degrees, NaN where there is none) as RGBA on a cyclic map of even lightness, shape (y, x, 4), uint8."""
+def period(c: ClassFinding) -> float:
+    """Degrees after which the orientations of a class come again."""
+    return 360 / c.fold
+
+
+def periods(findings: Findings) -> np.ndarray:
+    """The period of the class of each position, shape (y, x)."""
+    return np.array([*(period(c) for c in findings.classes), 360.0])[findings.position_labels]  # -1: the last
+
+
+def orientation_overlay(orientation: np.ndarray, period: float | np.ndarray) -> np.ndarray:
+    """Angles (degrees, NaN where there is none) as RGBA on a cyclic map of even lightness, shape (y, x, 4), uint8.
+
+    All colours are passed once in each `period` (degrees, one for all or one for each angle).
+    """
     known = np.isfinite(orientation)
-    top = float(np.nanmax(orientation)) if known.any() else 0.0
-    period = next((p for p in (60.0, 90.0, 120.0, 180.0) if top <= p), 360.0)
     angle = np.nan_to_num(orientation) / period * 2 * np.pi
     waves = [0.55 + 0.4 * np.cos(angle - phase) for phase in (0, 2 * np.pi / 3, 4 * np.pi / 3)]
     return np.dstack([*(np.clip(w, 0, 1) * 255 for w in waves), known * 235]).astype(np.uint8)

@@ -92,14 +92,21 @@ def detector_axes(shown: Shown) -> tuple[Axis, Axis]:
 class PatternFigure:
     """An image of reciprocal space with circles, and drags on it."""
 
-    def __init__(self, name: str, width: int, dragged: Callable[[Drag], None] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        width: int,
+        dragged: Callable[[Drag], None] | None = None,
+        *more: Callable[[Any, Any], None],
+    ) -> None:
         self.name, self.width = name, width
         self.dims = (f"{name}_kx", f"{name}_ky")
         self._marks, self._drawn = lines(MASK, 1.2), lines(DRAWN, 1.8)
         self._circles, self._texts = lines("#d0d0d0", 0.8), Glyphs(_add_ring_labels, "x", "y", "text")
         self._readout = Readout("pattern")
         layers = (self._circles, self._marks, self._drawn, self._texts, self._readout)
-        hooks = [*(layer.hook for layer in layers), *([Gesture(dragged=dragged).hook] if dragged is not None else [])]
+        drags = [Gesture(dragged=dragged).hook] if dragged is not None else []
+        hooks = [*(layer.hook for layer in layers), *more, *drags]
         self._frame = Frame(name, (width, width), *hooks)
         self._picture = Picture(self._frame, self.dims)
         self._masked: tuple[tuple[float, ...], list[Any]] = ((), [])  # circles and outlines that are drawn

@@ -8,6 +8,7 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
+from stem4d_panel.app.class_text import class_name
 from stem4d_panel.app.gesture import Drag
 from stem4d_panel.app.look_bar import LookBar
 from stem4d_panel.app.pattern_figure import PatternFigure, circle, detector_axes, nm_unit
@@ -164,12 +165,18 @@ class PatternView:
             )
         if mode == "component":
             k = self.session.component or 0
-            label, turn = int(shown.classes.labels[k]), float(shown.classes.rotations[k])
-            return f"component {k}, class {label}, turned by {turn:.1f}°", shown.factors.patterns[k], shown.axes[2:]
+            home, turn = shown.findings.classes[int(shown.classes.labels[k])], float(shown.classes.rotations[k])
+            return (
+                f"component {k}, {class_name(home)}, turned by {turn:.1f}°",
+                shown.factors.patterns[k],
+                shown.axes[2:],
+            )
         label = self.session.chosen_class()
         n = len(shown.classes.members(label))
         image = shown.classes.patterns[label]
-        text = f"class {label}: " + (f"rotation-corrected mean of {n} components" if n > 1 else "one component")
+        text = f"{class_name(shown.findings.classes[label])}: " + (
+            f"rotation-corrected mean of {n} components" if n > 1 else "one component"
+        )
         if mode != "class":
             fold = shown.findings.classes[label].fold
             image = symmetrised(image, shown.factors.mask, shown.centre, fold)

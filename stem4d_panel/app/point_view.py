@@ -6,6 +6,7 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
+from stem4d_panel.app.class_text import class_name
 from stem4d_panel.app.look_bar import LookBar
 from stem4d_panel.app.pattern_figure import PatternFigure, detector_axes, nm_unit
 from stem4d_panel.app.session import Session, Shown
@@ -87,7 +88,7 @@ class PointView:
         text = f"y {y0}, x {x0}"
         if findings is not None:
             label, angle = int(findings.position_labels[y0, x0]), float(findings.orientation[y0, x0])
-            text += f" · class {label}" if label >= 0 else " · left out"
+            text += f" · {class_name(findings.classes[label])}" if label >= 0 else " · left out"
             text += f" · turned {angle:.0f}°" if np.isfinite(angle) else ""
         return text
 

@@ -8,6 +8,7 @@ import holoviews as hv
 import panel as pn
 
 from stem4d_panel.app.card import ClassCard
+from stem4d_panel.app.class_view import ClassView
 from stem4d_panel.app.figures import Frame, Picture
 from stem4d_panel.app.gallery_view import GalleryView
 from stem4d_panel.app.look_bar import LookBar
@@ -33,18 +34,19 @@ class Screen:
         self.gallery = GalleryView(session, 610)
         self.ranks = RankView(session, 280, 130)
         self.card = ClassCard(session)
+        self.one = ClassView(session, 230)
         wrap = {"gap": "4px", "margin": 0, "sizing_mode": "stretch_width"}
         spaces = pn.FlexBox(self.maps.layout, self.patterns.layout, self.point.layout, **wrap)
         beside = pn.Column(self.gallery.layout, self.tree.merge.layout, margin=0)
         below = pn.FlexBox(self.tree.layout, beside, **wrap)
         last = pn.FlexBox(self.ranks.layout, self.card.layout, **wrap)
-        self.layout = pn.Column(spaces, below, last, margin=(4, 8), sizing_mode="stretch_width")
-        for view in (self.maps, self.patterns, self.point, self.tree, self.gallery, self.ranks, self.card):
+        self.layout = pn.Column(spaces, below, last, self.one.layout, margin=(4, 8), sizing_mode="stretch_width")
+        for view in (self.maps, self.patterns, self.point, self.tree, self.gallery, self.ranks, self.card, self.one):
             view.refresh()
 
     def close(self) -> None:
         """Let go of all figures, so that nothing keeps a closed page alive."""
-        for view in (self.maps, self.patterns, self.point, self.tree, self.gallery, self.ranks):
+        for view in (self.maps, self.patterns, self.point, self.tree, self.gallery, self.ranks, self.one):
             view.close()
 
 

@@ -426,6 +426,7 @@ class Session(Choices):
         if self.closed or analysis is not self._analysis or analysis.ready("factors"):
             return
         frames = analysis.peek("frames")
+        self.details = None
         self._present(replace(self.shown, **found, axes=frames.axes, centre=frames.centre, mask=frames.mask))
 
     def _refresh_result(self) -> None:

@@ -16,6 +16,7 @@ import panel_material_ui as pmui
 
 from stem4d_panel.app import notebook, shell
 from stem4d_panel.app.boot import boot
+from stem4d_panel.app.class_table import ClassTable  # noqa: F401  # known before the page is sent: see there
 from stem4d_panel.app.controls import THEME, Controls
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.text import caption, safe_text, say

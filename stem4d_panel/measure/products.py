@@ -1,4 +1,4 @@
-"""What follows from a class's pattern and maps by itself: the symmetrised pattern, its polar form, soft membership."""
+"""What follows from a class's pattern and maps by itself: the symmetrised pattern, its polar form, ring means, membership."""
 
 from __future__ import annotations
 
@@ -59,3 +59,28 @@ def memberships(located: np.ndarray) -> np.ndarray:
     """
     total = located.sum(axis=0)
     return np.asarray(np.where(total > 0, located / np.where(total > 0, total, 1), 0), np.float32)
+
+
+def ring_means(
+    pattern: np.ndarray, mask: np.ndarray, centre: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Radii in px, and mean and standard deviation of the kept pixels in rings one pixel wide; quick and plain.
+
+    `read_pattern` gives finer ones, with the rings and spots found in them. Only rings that lie on the detector whole.
+
+    Parameters
+    ----------
+    pattern : ndarray, shape (ky, kx)
+    mask : ndarray, shape (ky, kx), bool
+    centre : tuple of float
+        Direct beam (ky, kx) in pixels.
+    """
+    y, x = np.indices(mask.shape)
+    ring = np.round(np.hypot(y - centre[0], x - centre[1])).astype(int)
+    whole = min(*centre, *(n - 1 - c for n, c in zip(mask.shape, centre, strict=True)))
+    kept = mask & (ring <= whole)
+    count = np.bincount(ring[kept])
+    radii = np.flatnonzero(count)
+    sums, squares = (np.bincount(ring[kept], np.asarray(pattern[kept], np.float64) ** power) for power in (1, 2))
+    mean = sums[radii] / count[radii]
+    return radii.astype(float), mean, np.sqrt(np.maximum(squares[radii] / count[radii] - mean**2, 0))

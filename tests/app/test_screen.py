@@ -25,7 +25,8 @@ from stem4d_panel.prepare.masks import polygons
 from stem4d_panel.scan.scan import Axis, Scan
 from stem4d_panel.settings import Settings
 
-NAMES = ["merge", "maps", "patterns", "measured", "dendrogram", "gallery", "ranks"]
+CLASS = ["class-map", "class-pattern", "class-orientation", "class-wheel", "class-sizes", "class-profile"]
+NAMES = ["merge", "maps", "patterns", "measured", "dendrogram", "gallery", "ranks", *CLASS]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stem4d_panel.errors import SettingError
-from stem4d_panel.measure.products import memberships, polar_form, symmetrised
+from stem4d_panel.measure.products import memberships, polar_form, ring_means, symmetrised
 
 N, MIDDLE = 48, (23.5, 23.5)
 KY, KX = np.mgrid[:N, :N] - 23.5
@@ -55,3 +55,13 @@ def test_memberships_sum_to_one_where_anything_was_fitted() -> None:
     assert found.dtype == np.float32
     np.testing.assert_allclose(found.sum(axis=0), np.where(np.arange(30).reshape(5, 6) == 15, 0, 1), atol=1e-6)
     assert (found.argmax(axis=0) == located.argmax(axis=0)).all()
+
+
+def test_ring_means_are_those_of_the_kept_pixels_of_whole_rings() -> None:
+    y, x = np.indices((21, 25))
+    radius = np.hypot(y - 10, x - 12)
+    mask = radius > 2.6
+    radii, mean, spread = ring_means(np.where(mask, 3 * np.round(radius), 1e6), mask, (10.0, 12.0))
+    np.testing.assert_array_equal(radii, np.arange(3, 11))
+    np.testing.assert_allclose(mean, 3 * radii)
+    np.testing.assert_allclose(spread, 0, atol=1e-4)

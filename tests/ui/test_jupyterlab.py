@@ -58,7 +58,7 @@ def open_and_run(watched: Watched) -> Screen:
 
 
 def check_live(screen: Screen) -> None:
-    """A slider, a tap on the map and a drag of the threshold all reach Python and come back."""
+    """A slider, a tap on the map, a row of the table and a drag of the threshold all reach Python and come back."""
     gallery = screen.data("gallery")
     screen.set_slider(".rank", "ArrowLeft", 1)
     screen.wait_changed("gallery", gallery)
@@ -70,6 +70,9 @@ def check_live(screen: Screen) -> None:
     screen.tap("maps", left + 3.5 * step, top - 9.5 * step)
     screen.page.get_by_text(re.compile(r"^y 9, x 3 · ")).wait_for()
     screen.wait_changed("measured", measured)
+    row = screen.page.locator(".class-table tbody tr").last.get_by_role("button")
+    row.click()
+    expect(row).to_have_attribute("aria-pressed", "true")
     before = screen.threshold()
     screen.drag_threshold(before + 0.2)
     field = screen.page.locator(".threshold input")

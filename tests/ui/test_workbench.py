@@ -210,6 +210,61 @@ def test_a_branch_chooses_its_class_everywhere(screen: Screen, watched: Watched)
     watched.check()
 
 
+def test_a_row_of_the_table_chooses_its_class_everywhere_and_lets_it_go(screen: Screen, watched: Watched) -> None:
+    page = screen.page
+    rows, wanted = page.locator(".class-table tbody tr"), page.locator(".class-table tbody tr").nth(2)
+    button = wanted.get_by_role("button", name=re.compile(r"^class 2, crystalline, \d-fold$"))
+    page.locator(".class-headline").get_by_text("class 0", exact=True).wait_for()
+    before = {f: screen.data(f) for f in ("gallery", "patterns", "class-map", "class-pattern", "class-orientation")}
+    wanted.locator("td").first.click()
+    expect(button).to_have_attribute("aria-pressed", "true")
+    page.locator(".class-headline").get_by_text("class 2", exact=True).wait_for()
+    page.get_by_text(re.compile(r"^class 2: rotation-corrected mean of ")).wait_for()
+    for figure, data in before.items():
+        screen.wait_changed(figure, data)
+    expect(page.locator(".class-table tr.chosen")).to_have_count(1)
+    page.get_by_text(re.compile(r"particles measured")).wait_for()  # the details have come
+    sizes = screen.data("class-sizes")
+    button.press("Shift+Tab")  # to the name of the row above
+    page.keyboard.press("Shift+Tab")  # and to the row
+    page.keyboard.press("Enter")
+    page.locator(".class-headline").get_by_text("class 1", exact=True).wait_for()
+    expect(rows.nth(1).get_by_role("button")).to_have_attribute("aria-pressed", "true")
+    expect(rows.nth(1).get_by_role("button")).to_be_focused()
+    screen.wait_changed("class-sizes", sizes)
+    page.keyboard.press("Enter")  # let go: the strongest class again
+    page.locator(".class-headline").get_by_text("class 0", exact=True).wait_for()
+    expect(page.locator(".class-table tr.chosen")).to_have_count(0)
+    screen.wait_data("gallery", before["gallery"])
+    watched.check()
+
+
+def test_a_class_is_named_and_a_component_is_moved_by_hand(screen: Screen, watched: Watched) -> None:
+    page = screen.page
+    field = page.get_by_label("name of class 2", exact=True)
+    field.fill("B2 <img src=x>")
+    field.press("Enter")
+    headline = page.locator(".class-headline")
+    rows = page.locator(".class-table tbody tr")
+    rows.nth(2).locator("td").first.click()
+    headline.get_by_text("class 2 · B2 <img src=x>", exact=True).wait_for()  # literally
+    expect(page.locator("img[src='x']")).to_have_count(0)
+    field.fill("a, b = c")
+    field.press("Enter")
+    page.get_by_text(re.compile(r"^cluster\.names: ")).first.wait_for()
+    expect(field).to_have_value("B2 <img src=x>")
+    count = rows.count()
+    screen.tap_component(-1)  # the last in the tree's order
+    move = page.get_by_role("combobox", name="Move the chosen one to")
+    expect(move).to_contain_text("in class ")
+    before = screen.data("gallery")
+    screen.choose("Move the chosen one to", "a class of its own")
+    screen.wait_changed("gallery", before)
+    expect(rows).to_have_count(count + 1)
+    assert screen.gallery_labels()[-1].split(" ")[0].endswith("*")
+    watched.check()
+
+
 def test_ranks_are_tapped_and_played(screen: Screen, watched: Watched) -> None:
     screen.page.get_by_text(re.compile("^Evidence")).wait_for(timeout=90_000)  # every rank is there
     before = screen.data("gallery")

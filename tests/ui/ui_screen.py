@@ -25,6 +25,11 @@ DATA = f"""name => {{
     else if (v && v.length !== undefined) for (let i = 0; i < v.length; i++) add(v[i]) }}
   for (const r of fig.renderers) if (r.data_source) for (const [k, v] of [...r.data_source.data.entries?.() ?? Object.entries(r.data_source.data)]) add(v)
   return sum }}"""
+LABELS = f"""name => {{
+  for (const r of ({_FIGURE})(name).renderers) {{
+    const d = r.data_source?.data, get = n => d?.get ? d.get(n) : d?.[n]
+    if (get('text')) return Object.fromEntries(['x', 'y', 'text'].map(n => [n, [...get(n)]]))
+  }} }}"""
 JUNCTION = f"""name => {{
   let best = [0, -1]
   for (const r of ({_FIGURE})(name).renderers) {{
@@ -78,6 +83,10 @@ class Screen:
         """Until a figure draws something else."""
         self.page.wait_for_function(f"([name, before]) => ({DATA})(name) !== before", arg=[figure, before])
 
+    def wait_data(self, figure: str, wanted: int) -> None:
+        """Until a figure draws what it drew once."""
+        self.page.wait_for_function(f"([name, wanted]) => ({DATA})(name) === wanted", arg=[figure, wanted])
+
     def wait_ranges(self, figure: str, index: int, wanted: float) -> None:
         """Until one of a figure's :meth:`ranges` is `wanted`: a slider's steps on the way there may be drawn before."""
         self.page.wait_for_function(
@@ -124,6 +133,15 @@ class Screen:
         self.page.get_by_role("combobox", name=label, exact=True).click()
         self.page.get_by_role("menuitem", name=option, exact=True).click()
         expect(self.page.locator(".MuiModal-backdrop")).to_have_count(0)  # it covers the page while the list is open
+
+    def gallery_labels(self) -> list[str]:
+        """What stands above the thumbnails, in their order."""
+        return list(self.page.evaluate(LABELS, "gallery")["text"])
+
+    def tap_component(self, place: int) -> None:
+        """Tap a thumbnail by its place in the gallery."""
+        at = self.page.evaluate(LABELS, "gallery")
+        self.tap("gallery", at["x"][place], at["y"][place] - 30)
 
     def junction(self, figure: str) -> tuple[float, float]:
         """Where the last merge that is not set apart is drawn: that of the greatest height below 1."""
