@@ -30,6 +30,8 @@ LABELS = f"""name => {{
     const d = r.data_source?.data, get = n => d?.get ? d.get(n) : d?.[n]
     if (get('text')) return Object.fromEntries(['x', 'y', 'text'].map(n => [n, [...get(n)]]))
   }} }}"""
+CHOSEN = """([label, option]) => [...Bokeh.documents.at(-1)._all_models.values()].some(
+  m => m.data?.label === label && m.data.value === option)"""
 JUNCTION = f"""name => {{
   let best = [0, -1]
   for (const r of ({_FIGURE})(name).renderers) {{
@@ -133,6 +135,7 @@ class Screen:
         self.page.get_by_role("combobox", name=label, exact=True).click()
         self.page.get_by_role("menuitem", name=option, exact=True).click()
         expect(self.page.locator(".MuiModal-backdrop")).to_have_count(0)  # it covers the page while the list is open
+        self.page.wait_for_function(CHOSEN, arg=[label, option])  # and is told to Python only once it has been drawn
 
     def gallery_labels(self) -> list[str]:
         """What stands above the thumbnails, in their order."""
