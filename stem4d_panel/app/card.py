@@ -44,7 +44,8 @@ class ClassCard:
         heading = pmui.Typography("Classes · tap a row, or write its name", variant="subtitle2", margin=(6, 8, 0, 8))
         session.param.watch(lambda _: self.refresh(), ["shown", "details", "stability"])
         session.param.watch(lambda _: self._mark(), "label")
-        self.layout = pn.Column(heading, self.table, self.truth, margin=0, width=730, styles={"max-width": "100%"})
+        narrow = {"max-width": "100%", "min-width": "0"}  # in a narrow window the table scrolls
+        self.layout = pn.Column(heading, self.table, self.truth, margin=0, width=730, styles=narrow)
 
     def refresh(self) -> None:
         """Draw what the session shows."""
