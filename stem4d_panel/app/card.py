@@ -42,7 +42,7 @@ class ClassCard:
         )
         self.truth = Html("", margin=(4, 8), sizing_mode="stretch_width", css_classes=["recovery"])
         heading = pmui.Typography("Classes · tap a row, or write its name", variant="subtitle2", margin=(6, 8, 0, 8))
-        session.param.watch(lambda _: self.refresh(), ["shown", "details", "stability"])
+        session.param.watch(lambda *_: self.refresh(), ["shown", "details", "stability"])
         session.param.watch(lambda _: self._mark(), "label")
         narrow = {"max-width": "100%", "min-width": "0"}  # in a narrow window the table scrolls
         self.layout = pn.Column(heading, self.table, self.truth, margin=0, width=730, styles=narrow)

@@ -88,7 +88,7 @@ class ClassView:
             name: caption("", width=width) for name in ("map", "pattern", "orientation", "sizes", "profile")
         }
         self._panes = [self._map_frame.pane(self._map.layer), self._turn_frame.pane(self._turn.layer)]
-        session.param.watch(lambda _: self.refresh(), ["shown", "details", "label", "component", "point"])
+        session.param.watch(lambda *_: self.refresh(), ["shown", "details", "label", "component", "point"])
         self.layout = self._laid_out()
 
     def _laid_out(self) -> pn.Column:

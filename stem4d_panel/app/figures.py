@@ -13,6 +13,8 @@ import holoviews.plotting.bokeh
 import numpy as np
 import panel as pn
 import xarray as xr
+from bokeh.core.validation import silence
+from bokeh.core.validation.warnings import FIXED_SIZING_MODE
 from bokeh.models import ColumnDataSource, ScaleBar
 from bokeh.models.annotations.dimensional import Metric
 from datashader import Canvas
@@ -22,6 +24,8 @@ from panel.io.document import hold
 from stem4d_panel.scan.scan import Axis
 
 hv.Store.set_current_backend("bokeh")
+# figures are as large as their frame asks for, which the check does not know
+silence(FIXED_SIZING_MODE)
 # pictures of the screen's size need no WebGL, which is slow in software and has few contexts in a page
 hv.Store.renderers["bokeh"].webgl = False
 

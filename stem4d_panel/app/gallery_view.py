@@ -126,7 +126,7 @@ class GalleryView:
         self._frame = Frame("gallery", (width, 320), *hooks)
         self._picture = Picture(self._frame, DIMS)
         self.pane = self._frame.pane(self._picture.layer, default_tools=["wheel_zoom", "pan", "reset", "save"])
-        session.param.watch(lambda _: self.refresh(), ["shown", "component", "label"])
+        session.param.watch(lambda *_: self.refresh(), ["shown", "component", "label"])
         self.layout = pn.Column(pn.Row(heading, self.move, margin=0), self.pane, margin=0, width=width + 34)
 
     def refresh(self) -> None:

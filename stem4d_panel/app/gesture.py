@@ -22,6 +22,8 @@ const line = kind == "tap" ? {x: [], y: []} : store.line
 if (kind != "tap" && line.x.length < most && Math.hypot(cb_obj.sx - line.sx, cb_obj.sy - line.sy) >= apart) {
   line.x.push(cb_obj.x); line.y.push(cb_obj.y); line.sx = cb_obj.sx; line.sy = cb_obj.sy }
 const next = {x0: [x0], y0: [y0], x: [cb_obj.x], y: [cb_obj.y], kind: [kind], xs: [[...line.x]], ys: [[...line.y]]}
+store.count = (store.count ?? 0) + 1
+next.count = [store.count]  // equal data would not be sent: a second tap on one place
 if (store.busy) store.next = next
 else { store.busy = true; store.data = next }
 """
@@ -82,7 +84,7 @@ class Gesture:
         events = [*(["tap"] if self._tapped else []), *(["panstart", "pan", "panend"] if self._dragged else [])]
         if events[0] in figure.js_event_callbacks:
             return
-        store = ColumnDataSource(data={n: [] for n in ("x0", "y0", "x", "y", "kind", "xs", "ys")}, tags=[0])
+        store = ColumnDataSource(data={n: [] for n in ("x0", "y0", "x", "y", "kind", "xs", "ys", "count")}, tags=[0])
         move = CustomJS(args={"fig": figure, "store": store, "most": _MOST, "apart": _APART}, code=_MOVE)
         for event in events:
             figure.js_on_event(event, move)

@@ -46,7 +46,7 @@ class MapView:
         self.truth.param.watch(lambda _: self._mark(), "value")
         session.param.watch(lambda _: self.refresh(), "shown")
         session.param.watch(self._component_chosen, ["component", "label"])
-        session.param.watch(lambda _: self._pointed(), ["point", "region"])
+        session.param.watch(lambda *_: self._pointed(), ["point", "region"])
         session.param.watch(lambda _: self._detector_moved(), "detector")
         self.layout = pn.Column(
             pn.Row(self.mode, self.over, self.truth, margin=0, height=58),

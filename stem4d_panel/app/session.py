@@ -194,14 +194,18 @@ class Session(Choices):
 
     def name_class(self, label: int, text: str) -> bool:
         """Name a class, whose strongest member then carries the name; an empty text takes its name away."""
-        return self._by_hand(lambda: hand.named(self.shown, self.settings, label, text), label)
+        return self._by_hand("cluster.names", lambda: hand.named(self.shown, self.settings, label, text), label)
 
     def move_component(self, component: int, label: int | None) -> bool:
         """Move a component into another class, or into one of its own; back where the tree has it, it is not moved."""
-        return self._by_hand(lambda: hand.moved(self.shown, self.settings, component, label), label, component)
+        return self._by_hand(
+            "cluster.moves", lambda: hand.moved(self.shown, self.settings, component, label), label, component
+        )
 
     @_alone
-    def _by_hand(self, make: Callable[[], dict[str, Any]], label: int | None, component: int = 0) -> bool:
+    def _by_hand(
+        self, parameter: str, make: Callable[[], dict[str, Any]], label: int | None, component: int = 0
+    ) -> bool:
         """As :meth:`change`; what is not there is ignored, and numbers that may soon mean others wait."""
         shown = self.shown
         if shown.classes is None or not 0 <= component < shown.factors.rank:
@@ -214,7 +218,10 @@ class Session(Choices):
         before = self.settings
         try:
             changed = self.change(make())
-        except (Stem4dError, RefusedError) as error:
+        except RefusedError as error:
+            self.say("error", f"{parameter}: {error}")
+            return False
+        except Stem4dError as error:
             self.say("error", str(error))
             return False
         for text in hand.replaced(before, self.settings):

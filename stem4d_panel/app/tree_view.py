@@ -89,7 +89,7 @@ class TreeView:
         self._frame = Frame("dendrogram", (width, height), *hooks)
         tools = ["ywheel_zoom", "reset", "save"]
         self.pane = self._frame.pane(hv.Segments([], DIMS), yaxis="left", ylabel="1 − correlation", default_tools=tools)
-        session.param.watch(lambda _: self.refresh(), ["shown", "component"])
+        session.param.watch(lambda *_: self.refresh(), ["shown", "component"])
         self.merge = MergeView(session, width)
         self.layout = pn.Column(heading, self.pane, self.caption, margin=0, width=width + 74)
 

@@ -89,7 +89,7 @@ class Workbench(pn.viewable.Viewer):
             margin=0,
         )
         self._view: Any = None
-        self.session.param.watch(lambda _: self._show_progress(), ["progress", "steps"])
+        self.session.param.watch(lambda *_: self._show_progress(), ["progress", "steps"])
         self.session.param.watch(lambda e: self._show_message(e.new), "message", onlychanged=False)
         if self._document is None:
             boot.now()

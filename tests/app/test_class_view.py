@@ -273,7 +273,7 @@ def test_a_class_is_named_in_its_row_and_a_refused_name_is_put_back(
     assert not again
     card.table._handle_msg({"label": 1, "name": "a=b"})
     assert len(again) == 1
-    assert session.message[0] == "error"
+    assert session.message == ("error", "cluster.names: 'a=b' holds a comma, an equals sign or what cannot be printed")
     assert session.shown.findings.classes[1].name == "<b>B2</b>"
     card.table._handle_msg({"label": 1, "name": ""})
     assert session.shown.findings.classes[1].name == ""

@@ -77,6 +77,28 @@ def test_every_figure_is_there_from_the_first_and_stays_the_same_one(session: Se
     screen.close()
 
 
+def test_choices_of_every_kind_follow_each_other(session: Session) -> None:
+    """Two parameters change at once where one choice takes the place of another."""
+    screen = Screen(session)
+    session.start()
+    run(session)
+    session.choose_component(1)
+    session.choose_class(0)
+    assert (session.component, session.label) == (None, 0)
+    assert screen.maps.mode.value == "class share"
+    session.choose_component(2)
+    assert (session.component, session.label) == (2, None)
+    assert screen.maps.mode.value == "component"
+    session.choose_region(0, 0, 2, 2)
+    session.choose_point(4, 3)
+    assert (session.region, session.point) == (None, (4, 3))
+    assert "y 4, x 3 · " in screen.point.caption.object
+    session.choose_region(1, 1, 2, 2)
+    assert (session.region, session.point) == ((1, 1, 2, 2), None)
+    assert "mean of y 1–2, x 1–2" in screen.point.caption.object
+    screen.close()
+
+
 def test_a_class_has_one_colour_in_the_gallery_and_in_the_tree(session: Session) -> None:
     screen = Screen(session)
     root = screen.layout.get_root()

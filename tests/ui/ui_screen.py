@@ -130,12 +130,13 @@ class Screen:
         """Until a figure says `text` of what lies under the mouse."""
         self.page.wait_for_function(f"([name, text]) => ({READOUT})(name)?.includes(text)", arg=[figure, text])
 
-    def choose(self, label: str, option: str) -> None:
-        """Choose from a list by its label."""
+    def choose(self, label: str, option: str, stays: bool = True) -> None:
+        """Choose from a list by its label; whether it then shows what was chosen."""
         self.page.get_by_role("combobox", name=label, exact=True).click()
         self.page.get_by_role("menuitem", name=option, exact=True).click()
         expect(self.page.locator(".MuiModal-backdrop")).to_have_count(0)  # it covers the page while the list is open
-        self.page.wait_for_function(CHOSEN, arg=[label, option])  # and is told to Python only once it has been drawn
+        if stays:  # it is told to Python only once it has been drawn
+            self.page.wait_for_function(CHOSEN, arg=[label, option])
 
     def gallery_labels(self) -> list[str]:
         """What stands above the thumbnails, in their order."""
