@@ -53,7 +53,7 @@ def open_and_run(watched: Watched) -> Screen:
     page.locator(".jp-CodeCell .cm-content").first.click()
     page.keyboard.press("Shift+Enter")
     screen = Screen(page)
-    screen.wait_ready(60)
+    screen.wait_ready(120)
     return screen
 
 
