@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import param
@@ -16,26 +18,31 @@ class Choices(param.Parameterized):
     component = param.Parameter(None, doc="Chosen component, or None.")
     label = param.Parameter(None, doc="Chosen class, or None.")
     detector = param.Parameter(None, doc="Virtual detector, or None.")
+    within: Callable[[], AbstractContextManager[Any]] = nullcontext  # pictures that change inside go out together
+
+    def _choose(self, **choice: Any) -> None:
+        with self.within():
+            self.param.update(**choice)
 
     def choose_component(self, index: int | None) -> None:
         """Choose a component everywhere, or none."""
         factors = self.shown.factors
         if index is not None and (factors is None or not 0 <= index < factors.rank):
             return
-        self.param.update(component=index, label=None)
+        self._choose(component=index, label=None)
 
     def choose_class(self, label: int | None) -> None:
         """Choose a class everywhere, or none."""
         classes = self.shown.classes
         if label is not None and (classes is None or not 0 <= label < classes.count):
             return
-        self.param.update(component=None, label=label)
+        self._choose(component=None, label=label)
 
     def choose_point(self, y: int, x: int) -> None:
         """Choose a position if it lies on the scan."""
         axes = self.shown.axes
         if axes is not None and 0 <= y < axes[0].size and 0 <= x < axes[1].size:
-            self.param.update(point=(y, x), region=None)
+            self._choose(point=(y, x), region=None)
 
     def choose_region(self, y0: int, x0: int, y1: int, x1: int) -> None:
         """Choose the rectangle between two positions, cut to the scan."""
@@ -46,7 +53,7 @@ class Choices(param.Parameterized):
             (max(0, min(a, b)), min(axis.size - 1, max(a, b))) for a, b, axis in ((y0, y1, axes[0]), (x0, x1, axes[1]))
         )
         if top <= bottom and left <= right:
-            self.param.update(region=(top, left, bottom, right), point=None)
+            self._choose(region=(top, left, bottom, right), point=None)
 
     def virtual_image(self) -> Any:
         """What the virtual detector sees at each position."""

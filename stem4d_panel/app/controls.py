@@ -155,6 +155,7 @@ class Controls:
     def _factorise(self) -> list[Any]:
         top = self.session.settings.factorize.rank_max
         self.rank = pmui.IntSlider(label="Rank", start=1, end=top, value=min(top, 20), css_classes=["rank"], **_SLIDER)
+        self.rank._priority_changes = ["value", "value_throttled"]  # not held back by Panel for 50 ms
         self.rank.param.watch(self._rank_moved, ["value", "value_throttled"])
         self.fitted = Html("", sizing_mode="stretch_width", margin=(0, 14))
         more = self._folded(

@@ -145,6 +145,10 @@ class Session(Choices):
     @_alone
     def change(self, changes: Mapping[str, Any]) -> bool:
         """Change settings, all or none; a refusal becomes a message and leaves everything as it is."""
+        with self.within():
+            return self._change(changes)
+
+    def _change(self, changes: Mapping[str, Any]) -> bool:
         try:
             stated = new = self.settings.replace(changes)
             if self._analysis is not None:

@@ -8,11 +8,14 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
+import param
+from panel.io.document import hold
 
 from stem4d_panel.app import notebook, shell
 from stem4d_panel.app.boot import boot
@@ -54,6 +57,8 @@ class Workbench(pn.viewable.Viewer):
         self._document = pn.state.curdoc if pn.state.curdoc and pn.state.curdoc.session_context else None
         self._loop, self._context = notebook.main_loop(), contextvars.copy_context()
         self.session = Session(data, wanted, _caller(weakref.ref(self)))
+        if self._document is not None:
+            self.session.within = partial(hold, self._document)
         self.controls = Controls(self.session, Path(folder) if folder is not None else None, self._save)
         self.screen: Any = None
         self._started = False
@@ -120,7 +125,7 @@ class Workbench(pn.viewable.Viewer):
         """
         title = caption(margin=(8, 12), styles={"color": "white"})
         self.session.param.watch(lambda e: say(title, _headline(e.new)), "shown")
-        return pmui.Page(
+        page = pmui.Page(
             title="stem4d",
             sidebar=[self.controls.layout],
             main=[self._main],
@@ -129,7 +134,12 @@ class Workbench(pn.viewable.Viewer):
             sidebar_resizable=False,
             theme_config=THEME,
             template=shell.template(poll),
+            busy_indicator=None,
         )
+        # the page would follow Panel's own state of being busy, at a walk over all its models before and after each event
+        with param.edit_constant(page):
+            page.busy = False
+        return page
 
     def servable(self, *args: Any, **kwargs: Any) -> Any:
         """Serve the page when run by a server; in a notebook, nothing but the workbench itself."""
@@ -159,10 +169,15 @@ class Workbench(pn.viewable.Viewer):
             self._held.append(then)
         elif self._document is not None:
             if not self.session.closed:
-                self._document.add_next_tick_callback(then)
+                self._document.add_next_tick_callback(partial(self._together, then))
         elif self._loop is not None:
             self._loop.call_soon_threadsafe(then, context=self._context)
         else:
+            then()
+
+    def _together(self, then: Callable[[], None]) -> None:
+        """What `then` changes goes to the page as one message: each of its own would wait for the one before."""
+        with self.session.within():
             then()
 
     def _fill_before_it_is_sent(self) -> None:

@@ -133,7 +133,9 @@ def ours(browser: Any, tmp_path: Path, source: Path, ready: float) -> dict[str, 
             measure("point", lambda x=x, y=y: screen.tap("maps", x, y), "maps", "measured")
             page.wait_for_timeout(_NOT_DOUBLE)
         _, x1, _, y1 = screen.ranges("patterns")
-        page.mouse.move(*screen.at("patterns", 0.113 * x1, 0.071 * y1))  # off the pixels' lattice: every radius gains some
+        page.mouse.move(
+            *screen.at("patterns", 0.113 * x1, 0.071 * y1)
+        )  # off the pixels' lattice: every radius gains some
         page.mouse.down()
         page.mouse.move(*screen.at("patterns", 0.2 * x1, 0.2 * y1))
         page.wait_for_timeout(3000)  # kernels that were never used are compiled
