@@ -16,7 +16,7 @@ from stem4d_panel.app.figures import Frame, Glyphs, Picture, bounds, coordinates
 from stem4d_panel.app.map_view import coloured_over, plain
 from stem4d_panel.app.pattern_figure import Look, PatternFigure, circle, nm_unit
 from stem4d_panel.app.session import Session, Shown
-from stem4d_panel.app.text import Html, caption, safe_text, say
+from stem4d_panel.app.text import Html, caption_below, safe_text, say
 from stem4d_panel.measure.details import ClassDetail, Details
 from stem4d_panel.measure.findings import ClassFinding, Findings
 from stem4d_panel.measure.products import ring_means
@@ -84,9 +84,7 @@ class ClassView:
         self.wheel = Wheel("class-wheel", 138)
         chart = (width + 10, width - 44)
         self.sizes, self.profile = SizesChart("class-sizes", chart), ProfileChart("class-profile", chart)
-        self._captions = {
-            name: caption("", width=width) for name in ("map", "pattern", "orientation", "sizes", "profile")
-        }
+        self._captions = {name: caption_below(width) for name in ("map", "pattern", "orientation", "sizes", "profile")}
         self._panes = [self._map_frame.pane(self._map.layer), self._turn_frame.pane(self._turn.layer)]
         session.param.watch(lambda *_: self.refresh(), ["shown", "details", "label", "component", "point"])
         self.layout = self._laid_out()

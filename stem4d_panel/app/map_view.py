@@ -15,7 +15,7 @@ from stem4d_panel.app.figures import Frame, Paint, Picture, bounds, contours, co
 from stem4d_panel.app.gesture import Drag, Gesture
 from stem4d_panel.app.readout import Readout
 from stem4d_panel.app.session import Session
-from stem4d_panel.app.text import caption, say
+from stem4d_panel.app.text import caption_below, say
 from stem4d_panel.errors import Stem4dError
 from stem4d_panel.measure.products import memberships
 
@@ -32,7 +32,7 @@ class MapView:
         self.mode = pmui.Select(label="Maps", options=MODES, value="classes", size="small", width=132, margin=(4, 4))
         self.over = pmui.Select(label="Over", options=OVER, value=OVER[0], size="small", width=100, margin=(4, 4))
         self.truth = pmui.Switch(label="Truth", value=False, visible=False, margin=(8, 6), size="small")
-        self.caption = caption("", width=width)
+        self.caption = caption_below(width)
         self._outlines, self._chosen = lines("white", 1.2), lines("white", 2)
         self._readout = Readout("map")
         gesture = Gesture(self._tapped, self._dragged)

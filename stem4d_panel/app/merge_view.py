@@ -8,7 +8,7 @@ import panel as pn
 from stem4d_panel.app import palette
 from stem4d_panel.app.figures import Frame, Picture, layers, paint_layers
 from stem4d_panel.app.session import Session
-from stem4d_panel.app.text import caption, say
+from stem4d_panel.app.text import caption_below, say
 from stem4d_panel.cluster.classes import ClassMaker
 from stem4d_panel.cluster.joined import Joined, joined
 from stem4d_panel.cluster.tree import Tree
@@ -48,7 +48,7 @@ class MergeView:
         self._frame = Frame("merge", (width, width // 2))
         self._picture = Picture(self._frame, ("merge_kx", "merge_ky"))
         self.pane = self._frame.pane(self._picture.layer, toolbar=None)
-        self.caption = caption(_HINT, width=width, margin=(30, 8))
+        self.caption = caption_below(width, _HINT, lines=4, margin=(30, 8))
         session.param.watch(lambda _: self._forget(), "shown")
         self.layout = pn.Row(self.pane, self.caption, margin=(8, 0, 0, 0))
 

@@ -13,7 +13,7 @@ from stem4d_panel.app.gesture import Drag
 from stem4d_panel.app.look_bar import LookBar
 from stem4d_panel.app.pattern_figure import PatternFigure, circle, detector_axes, nm_unit
 from stem4d_panel.app.session import Session
-from stem4d_panel.app.text import caption, say
+from stem4d_panel.app.text import caption_below, say
 from stem4d_panel.measure.products import symmetrised
 from stem4d_panel.measure.virtual import Detector, Outline
 from stem4d_panel.prepare.masks import polygons
@@ -40,7 +40,7 @@ class PatternView:
             width=140,
             margin=(4, 4),
         )
-        self.caption = caption("", width=width - 76)
+        self.caption = caption_below(width - 76)
         self.figure = PatternFigure("patterns", width, self._dragged)
         self._start: tuple[tuple[float, float], Detector | Outline | None] | None = None
         self.mode.param.watch(lambda _: self.refresh(), "value")

@@ -10,7 +10,7 @@ from stem4d_panel.app.class_text import class_name
 from stem4d_panel.app.look_bar import LookBar
 from stem4d_panel.app.pattern_figure import PatternFigure, detector_axes, nm_unit
 from stem4d_panel.app.session import Session, Shown
-from stem4d_panel.app.text import caption, say
+from stem4d_panel.app.text import caption_below, say
 from stem4d_panel.errors import DataError, Stem4dError
 from stem4d_panel.prepare.frames import Frames
 
@@ -25,7 +25,7 @@ class PointView:
     def __init__(self, session: Session, width: int, bar: LookBar) -> None:
         self.session, self.bar = session, bar
         self.mode = pmui.Select(label="Here", options=MODES, value=MODES[0], size="small", width=108, margin=(4, 2))
-        self.caption = caption("tap or drag on the map: the pattern measured there", width=width)
+        self.caption = caption_below(width, "tap or drag on the map: the pattern measured there")
         self.figure = PatternFigure("measured", width)
         session.param.watch(lambda *_: self.refresh(), ["point", "region", "shown"])
         self.mode.param.watch(lambda _: self.refresh(), "value")

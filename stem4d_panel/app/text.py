@@ -23,7 +23,12 @@ def caption(text: str = "", **options: Any) -> Html:
 
 def say(pane: Html, text: str) -> None:
     """Show plain text in a caption."""
-    pane.object = f'<span style="font-size:12px">{safe_text(text)}</span>'
+    pane.object = f'<div style="font-size:12px;line-height:1.35">{safe_text(text)}</div>'
+
+
+def caption_below(width: int, text: str = "", lines: int = 2, **options: Any) -> Html:
+    """A caption of a figure. Its height stays: another one would have the browser lay out the whole page anew."""
+    return caption(text, **{"width": width, "height": 6 + 17 * lines, "styles": {"overflow": "hidden"}, **options})
 
 
 class Html(pn.pane.HTML):

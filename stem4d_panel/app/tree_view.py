@@ -16,7 +16,7 @@ from stem4d_panel.app.figures import Frame, Glyphs
 from stem4d_panel.app.gesture import Gesture, Hover
 from stem4d_panel.app.merge_view import MergeView
 from stem4d_panel.app.session import Session
-from stem4d_panel.app.text import caption, say
+from stem4d_panel.app.text import caption_below, say
 from stem4d_panel.cluster.classes import Classes
 from stem4d_panel.cluster.tree import Tree
 
@@ -77,7 +77,7 @@ class TreeView:
 
     def __init__(self, session: Session, width: int, height: int) -> None:
         self.session = session
-        self.caption = caption("", width=width)
+        self.caption = caption_below(width, lines=3)
         heading = pmui.Typography("Dendrogram · drag the line, tap a branch", variant="subtitle2", margin=(6, 8, 0, 8))
         self._trunk = Glyphs(_add_trunk, "x0", "y0", "x1", "y1")
         self._branches = Glyphs(_add_branches, "x0", "y0", "x1", "y1", "colour")
