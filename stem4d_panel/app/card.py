@@ -18,10 +18,10 @@ HEADS = [
     ("members", "components that were joined, with their rotations for crystalline classes"),
     ("intensity", "part of all fitted intensity"),
     ("area", "part of the positions that belong to the class"),
-    ("anisotropy", "part of the pattern's norm left without the mean of every radius, noise taken off"),
-    ("coherence", "how far a map correlates with itself at three times the resolution"),
+    ("aniso.", "part of the pattern's norm left without the mean of every radius, noise taken off"),
+    ("coher.", "how far a map correlates with itself at three times the resolution"),
     ("symmetry", "highest rotation symmetry found; – for glass and background"),
-    ("found again", "correlation of its map with the best branch of factorisations with three other seeds"),
+    ("stable", "correlation of its map with the best branch of factorisations with three other seeds"),
     ("diameter", "mean ± standard deviation (number) of shapes blurred by the probe and fitted to the particles"),
     ("spacings", "of the spots of the rotation-corrected pattern, the three strongest families"),
 ]

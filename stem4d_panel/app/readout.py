@@ -21,7 +21,7 @@ if (cb_obj.event_name != "mouseleave") {
     if (unit != "px") text += ` · ${y.toFixed(1)}, ${x.toFixed(1)} ${unit}`
   } else {
     const k = Math.hypot(x, y), turn = (Math.atan2(y, x) * 180 / Math.PI + 360) % 360
-    text = `${k.toPrecision(3)} ${unit} · ${turn.toFixed(0)}°`
+    text = `${k.toPrecision(3)} ${unit} · ${Math.round(turn) % 360}°`
     if (factor > 0 && k > 0) text = `d ${(factor / k).toFixed(3)} nm · ` + text
   }
 }

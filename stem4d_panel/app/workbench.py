@@ -17,7 +17,7 @@ import panel_material_ui as pmui
 import param
 from panel.io.document import hold
 
-from stem4d_panel.app import notebook, shell
+from stem4d_panel.app import delivery, notebook, shell
 from stem4d_panel.app.boot import boot
 from stem4d_panel.app.class_table import ClassTable  # noqa: F401  # known before the page is sent: see there
 from stem4d_panel.app.controls import THEME, Controls
@@ -53,6 +53,7 @@ class Workbench(pn.viewable.Viewer):
         self, data: Any = None, *, settings: Settings | None = None, folder: str | Path | None = None, **changes: Any
     ) -> None:
         super().__init__()
+        delivery.mend()
         wanted = (settings or Settings.make()).replace({n.replace("__", "."): v for n, v in changes.items()})
         self._document = pn.state.curdoc if pn.state.curdoc and pn.state.curdoc.session_context else None
         self._loop, self._context = notebook.main_loop(), contextvars.copy_context()
