@@ -113,7 +113,7 @@ class GalleryView:
             value=_STAY,
             size="small",
             width=200,
-            margin=(0, 4),
+            margin=(8, 4, 0, 4),
             disabled=True,
         )
         self.move.param.watch(self._moved, "value")

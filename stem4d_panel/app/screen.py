@@ -20,7 +20,6 @@ from stem4d_panel.app.session import Session
 from stem4d_panel.app.tree_view import TreeView
 
 WIDTH = 310
-_GROUP = 1066  # px of three figures side by side
 
 
 class Screen:
@@ -37,15 +36,12 @@ class Screen:
         self.card = ClassCard(session)
         self.one = ClassView(session, 230)
         wrap = {"gap": "4px", "margin": 0, "sizing_mode": "stretch_width"}
-        # groups stand beside each other where the window is wide enough for two, and wrap inside where it is not for one
-        group = {"gap": "4px", "margin": 0, "styles": {"flex": f"0 1 {_GROUP}px", "min-width": "0"}}
-        spaces = pn.FlexBox(self.maps.layout, self.patterns.layout, self.point.layout, **group)
         scroll = {"max-width": "100%", "overflow-x": "auto"}
+        spaces = pn.FlexBox(self.maps.layout, self.patterns.layout, self.point.layout, **wrap)
         beside = pn.Column(self.gallery.layout, self.tree.merge.layout, margin=0, styles=scroll)
-        below = pn.FlexBox(self.tree.layout, beside, **group)
-        last = pn.FlexBox(self.ranks.layout, self.card.layout, **group)
-        groups = pn.FlexBox(spaces, below, last, **wrap)
-        self.layout = pn.Column(groups, self.one.layout, margin=(4, 8), sizing_mode="stretch_width")
+        below = pn.FlexBox(self.tree.layout, beside, **wrap)
+        last = pn.FlexBox(self.ranks.layout, self.card.layout, **wrap)
+        self.layout = pn.Column(spaces, below, last, self.one.layout, margin=(4, 8), sizing_mode="stretch_width")
         for view in (self.maps, self.patterns, self.point, self.tree, self.gallery, self.ranks, self.card, self.one):
             view.refresh()
 
