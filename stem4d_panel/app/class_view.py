@@ -74,8 +74,8 @@ class ClassView:
         self._subject: Subject | None = None
         self._known: tuple[Any, Any, Any] | None = None  # what was measured last: key of the class, details, its detail
         self.headline = Html("", margin=(0, 8), sizing_mode="stretch_width", css_classes=["class-headline"])
-        self._map_frame = Frame("class-map", (width, width))
-        self._turn_frame = Frame("class-orientation", (width, width))
+        self._map_frame = Frame("class-map", (width, width), scaled=True)
+        self._turn_frame = Frame("class-orientation", (width, width), scaled=True)
         self._map = Picture(self._map_frame, ("class_map_x", "class_map_y"))
         self._turn = Picture(self._turn_frame, ("class_turn_x", "class_turn_y"))
         self.rings = Glyphs(_add_rings, "xs", "ys")

@@ -71,9 +71,14 @@ class Frame:
         Width and height of the frame in screen pixels.
     more : callables
         Hooks of HoloViews to run after its own.
+    scaled : bool
+        Whether it has a scale bar, which is seen once the unit is known.
     """
 
-    def __init__(self, name: str, size: tuple[int, int], *more: Callable[[Any, Any], None]) -> None:
+    def __init__(
+        self, name: str, size: tuple[int, int], *more: Callable[[Any, Any], None], scaled: bool = False
+    ) -> None:
+        self._scaled = scaled
         self.name, self.size, self.box, self.unit = name, size, (0.0, 0.0, 1.0, 1.0), ""
         self.hooks: list[Callable[[Any, Any], None]] = [self.fit, *more]
         self.zooms: list[RangeXY] = []
@@ -119,11 +124,15 @@ class Frame:
         for axis, start, end in ((figure.x_range, left, right), (figure.y_range, bottom, top)):
             if (axis.reset_start, axis.reset_end) != (start, end):
                 axis.update(start=start, end=end, reset_start=start, reset_end=end)
+        if not self._scaled:
+            return
         bar = next((m for m in figure.center if isinstance(m, ScaleBar)), None)
-        if bar is not None and bar.unit != self.unit:
-            bar.update(unit=self.unit, dimensional=_dimension(self.unit))
-        elif bar is None and self.unit:
-            figure.add_layout(_scale_bar(figure.x_range, self.unit))
+        if bar is None:  # from the first: the browser paints a figure before it has built what is added to it later
+            bar = _scale_bar(figure.x_range, self.unit or "px")
+            bar.visible = bool(self.unit)
+            figure.add_layout(bar)
+        elif self.unit and (bar.unit != self.unit or not bar.visible):
+            bar.update(unit=self.unit, dimensional=_dimension(self.unit), visible=True)
 
 
 def _scale_bar(x_range: Any, unit: str) -> ScaleBar:

@@ -37,7 +37,7 @@ class MapView:
         self._readout = Readout("map")
         gesture = Gesture(self._tapped, self._dragged)
         hooks = (gesture.hook, self._outlines.hook, self._chosen.hook, self._readout.hook)
-        self._frame = Frame("maps", (width, width), *hooks)
+        self._frame = Frame("maps", (width, width), *hooks, scaled=True)
         self._picture = Picture(self._frame, DIMS)
         self._classes: tuple[Any, np.ndarray] | None = None  # strengths of the classes that were drawn last
         self.pane = self._frame.pane(self._picture.layer)

@@ -107,7 +107,7 @@ class PatternFigure:
         layers = (self._circles, self._marks, self._drawn, self._texts, self._readout)
         drags = [Gesture(dragged=dragged).hook] if dragged is not None else []
         hooks = [*(layer.hook for layer in layers), *more, *drags]
-        self._frame = Frame(name, (width, width), *hooks)
+        self._frame = Frame(name, (width, width), *hooks, scaled=True)
         self._picture = Picture(self._frame, self.dims)
         self._masked: tuple[tuple[float, ...], list[Any]] = ((), [])  # circles and outlines that are drawn
         self._unit = "px"
