@@ -12,7 +12,7 @@ import panel_material_ui as pmui
 
 from stem4d_panel.app import class_text, palette
 from stem4d_panel.app.class_plots import ProfileChart, SizesChart, Wheel
-from stem4d_panel.app.figures import Frame, Glyphs, Picture, bounds, coordinates, frame_size, same
+from stem4d_panel.app.figures import Frame, Glyphs, Picture, bounds, coordinates, frame_size, labels, same
 from stem4d_panel.app.map_view import coloured_over, plain
 from stem4d_panel.app.pattern_figure import Look, PatternFigure, circle, nm_unit
 from stem4d_panel.app.session import Session, Shown
@@ -79,7 +79,7 @@ class ClassView:
         self._map = Picture(self._map_frame, ("class_map_x", "class_map_y"))
         self._turn = Picture(self._turn_frame, ("class_turn_x", "class_turn_y"))
         self.rings = Glyphs(_add_rings, "xs", "ys")
-        self.ring_labels = Glyphs(_add_labels, "x", "y", "text")
+        self.ring_labels = labels()
         self._pattern = PatternFigure("class-pattern", width, None, self.rings.hook, self.ring_labels.hook)
         self.wheel = Wheel("class-wheel", 138)
         chart = (width + 10, width - 44)
@@ -282,11 +282,3 @@ def _measures(s: Subject) -> str:
 
 def _add_rings(figure: Any, source: Any) -> None:
     figure.multi_line("xs", "ys", source=source, line_color="white", line_width=1, line_alpha=0.5, line_dash="dotted")
-
-
-def _add_labels(figure: Any, source: Any) -> None:
-    """Spacings on a dark ground, as the scale bar has it."""
-    figure.text(
-        "x", "y", text="text", source=source, text_color="white", text_font_size="8pt", text_align="center",
-        text_baseline="middle", background_fill_color="black", background_fill_alpha=0.6, padding=1,
-    )  # fmt: skip

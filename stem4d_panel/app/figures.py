@@ -279,6 +279,19 @@ def lines(colour: str, width: float) -> Glyphs:
     )
 
 
+def labels() -> Glyphs:
+    """Texts on a dark ground, as the scale bar has it; show them as lists `x`, `y` and `text`."""
+    return Glyphs(
+        lambda figure, source: figure.text(
+            "x", "y", text="text", source=source, text_color="white", text_font_size="8pt", text_align="center",
+            text_baseline="middle", background_fill_color="black", background_fill_alpha=0.6, padding=1,
+        ),
+        "x",
+        "y",
+        "text",
+    )  # fmt: skip
+
+
 def coordinates(paths: list[np.ndarray]) -> dict[str, list[list[float]]]:
     """Paths (n, 2) as the columns of `lines`."""
     return {"xs": [p[:, 0].tolist() for p in paths], "ys": [p[:, 1].tolist() for p in paths]}

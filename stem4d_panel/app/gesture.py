@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bokeh.models import ColumnDataSource, CustomJS
-from panel.io.document import hold
+
+from stem4d_panel.app.figures import held
 
 # a drag counts while no tool of the toolbar has it; between two answers only the newest point is kept
 _MOVE = """
@@ -70,6 +71,28 @@ class Drag:
     line: tuple[tuple[float, float], ...] = ()
 
 
+def _listen(
+    plot: Any, events: list[str], columns: tuple[str, ...], code: str, hear: Callable[[Any], None], **args: Any
+) -> None:
+    """Run `code` in the browser on events of a figure; what it stores is heard here, and answered when it is drawn."""
+    store = ColumnDataSource(data={name: [] for name in columns}, tags=[0])
+    move = CustomJS(args={"fig": plot.state, "store": store, **args}, code=code)
+    for event in events:
+        plot.state.js_on_event(event, move)
+    store.js_on_change("tags", CustomJS(args={"store": store}, code=_ANSWERED))
+
+    def heard(attr: str, old: Any, data: Any) -> None:
+        if not len(data[columns[0]]):
+            return
+        with held(plot):
+            try:
+                hear(data)
+            finally:
+                store.tags = [store.tags[0] + 1]
+
+    store.on_change("data", heard)
+
+
 class Gesture:
     """Tells of taps (x, y) and drags on each figure that a HoloViews plot draws."""
 
@@ -84,27 +107,17 @@ class Gesture:
         events = [*(["tap"] if self._tapped else []), *(["panstart", "pan", "panend"] if self._dragged else [])]
         if events[0] in figure.js_event_callbacks:
             return
-        store = ColumnDataSource(data={n: [] for n in ("x0", "y0", "x", "y", "kind", "xs", "ys", "count")}, tags=[0])
-        move = CustomJS(args={"fig": figure, "store": store, "most": _MOST, "apart": _APART}, code=_MOVE)
-        for event in events:
-            figure.js_on_event(event, move)
-        store.js_on_change("tags", CustomJS(args={"store": store}, code=_ANSWERED))
-        store.on_change("data", lambda attr, old, new: self._hear(plot, store, new))
+        columns = ("x0", "y0", "x", "y", "kind", "xs", "ys", "count")
+        _listen(plot, events, columns, _MOVE, self._hear, most=_MOST, apart=_APART)
 
-    def _hear(self, plot: Any, store: ColumnDataSource, data: Any) -> None:
-        if not len(data["x0"]):
-            return
+    def _hear(self, data: Any) -> None:
         x0, y0, x, y = (float(data[n][0]) for n in ("x0", "y0", "x", "y"))
         kind = data["kind"][0]
-        with hold(plot.document, comm=plot.comm):
-            try:
-                if kind != "tap" and self._dragged is not None:
-                    line = tuple(zip(data["xs"][0], data["ys"][0], strict=True))
-                    self._dragged(Drag(x0, y0, x, y, kind == "panend", line))
-                elif kind == "tap" and self._tapped is not None:
-                    self._tapped(x, y)
-            finally:
-                store.tags = [store.tags[0] + 1]
+        if kind != "tap" and self._dragged is not None:
+            line = tuple(zip(data["xs"][0], data["ys"][0], strict=True))
+            self._dragged(Drag(x0, y0, x, y, kind == "panend", line))
+        elif kind == "tap" and self._tapped is not None:
+            self._tapped(x, y)
 
 
 class Hover:
@@ -119,28 +132,16 @@ class Hover:
         """Listen to a figure, once."""
         if plot in self._points:
             return
-        figure, points = plot.state, ColumnDataSource(self._data)
-        self._points[plot] = points
-        store = ColumnDataSource(data={"point": []}, tags=[0])
-        move = CustomJS(args={"fig": figure, "store": store, "points": points, "reach": _REACH}, code=_HOVER)
-        for event in ("mousemove", "mouseleave"):
-            figure.js_on_event(event, move)
-        store.js_on_change("tags", CustomJS(args={"store": store}, code=_ANSWERED))
-        store.on_change("data", lambda attr, old, new: self._hear(plot, store, new))
+        self._points[plot] = points = ColumnDataSource(self._data)
+        _listen(plot, ["mousemove", "mouseleave"], ("point",), _HOVER, self._hear, points=points, reach=_REACH)
 
     def watch(self, x: list[float], y: list[float]) -> None:
         """Watch other points."""
         self._data = {"x": x, "y": y}
         for plot, points in self._points.items():
-            with hold(plot.document, comm=plot.comm):
+            with held(plot):
                 points.data = self._data
 
-    def _hear(self, plot: Any, store: ColumnDataSource, data: Any) -> None:
-        if not len(data["point"]):
-            return
+    def _hear(self, data: Any) -> None:
         point = int(data["point"][0])
-        with hold(plot.document, comm=plot.comm):
-            try:
-                self._told(point if 0 <= point < len(self._data["x"]) else None)
-            finally:
-                store.tags = [store.tags[0] + 1]
+        self._told(point if 0 <= point < len(self._data["x"]) else None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -79,13 +79,13 @@ def check(settings: Settings, rank: int) -> None:
     Names.parse(settings.cluster.names).at(rank)
 
 
-def recut(result: Any, branches: Any, settings: Settings) -> tuple[Any, Any]:
-    """Classes and findings of a saved result under other settings; `branches` is its ClassMaker."""
+def recut(result: Any, branches: Callable[[], Any], settings: Settings) -> tuple[Any, Any]:
+    """Classes and findings of a saved result under other settings; `branches` gives its ClassMaker."""
     from stem4d_panel.measure.findings import measure
 
     classes, cluster, saved = result.classes, settings.cluster, result.settings
     if (cluster.threshold, cluster.moves) != (saved.cluster.threshold, saved.cluster.moves):
-        classes = branches.at(cluster.threshold, Moves.parse(cluster.moves))
+        classes = branches().at(cluster.threshold, Moves.parse(cluster.moves))
     elif (cluster.names, settings.measure) == (saved.cluster.names, saved.measure):
         return classes, result.findings
     return classes, measure(result.factors, result.tree, classes, settings.measure, Names.parse(cluster.names))

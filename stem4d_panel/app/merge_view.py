@@ -9,7 +9,6 @@ from stem4d_panel.app import palette
 from stem4d_panel.app.figures import Frame, Picture, layers, paint_layers
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.text import caption_below, say
-from stem4d_panel.cluster.classes import ClassMaker
 from stem4d_panel.cluster.joined import Joined, joined
 from stem4d_panel.cluster.tree import Tree
 
@@ -43,8 +42,7 @@ class MergeView:
 
     def __init__(self, session: Session, width: int) -> None:
         self.session = session
-        self._maker: ClassMaker | None = None  # of the tree that was looked at last
-        self._merge: int | None = None
+        self._shown: tuple[Tree, int] | None = None  # tree and row of the merge that is shown
         self._frame = Frame("merge", (width, width // 2))
         self._picture = Picture(self._frame, ("merge_kx", "merge_ky"))
         self.pane = self._frame.pane(self._picture.layer, toolbar=None)
@@ -54,25 +52,23 @@ class MergeView:
 
     def show(self, merge: int) -> None:
         """Show a merge, by its row in the tree."""
-        shown = self.session.shown
-        if self._maker is None or self._maker.tree is not shown.tree:
-            self._maker = ClassMaker(shown.factors, shown.tree, shown.centre)
-        if merge == self._merge:
+        tree = self.session.shown.tree
+        if self._shown is not None and self._shown[0] is tree and self._shown[1] == merge:
             return
-        self._merge = merge
-        found = joined(self._maker, merge)
+        self._shown = tree, merge
+        found = joined(self.session.branches(), merge)
         picture = side_by_side(found.first, found.second)
         h, w = picture.shape[:2]
         width = self._frame.size[0]
         self._frame.resize((0, -h, w, 0), (width, max(60, round(width * h / w))))
         self._picture.show(self._frame.box, paint_layers, layers(picture))
-        say(self.caption, described(shown.tree, merge, found))
+        say(self.caption, described(tree, merge, found))
 
     def _forget(self) -> None:
         """Another tree: what is shown belongs to one that is gone."""
-        if self._maker is None or self._maker.tree is self.session.shown.tree:
+        if self._shown is None or self._shown[0] is self.session.shown.tree:
             return
-        self._maker = self._merge = None
+        self._shown = None
         self._picture.show(self._frame.box, paint_layers, np.zeros((4, 2, 2), np.uint8))
         say(self.caption, _HINT)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from stem4d_panel.app import palette
-from stem4d_panel.app.figures import Frame, Glyphs, Picture, bounds, coordinates, frame_size, lines
+from stem4d_panel.app.figures import Frame, Picture, bounds, coordinates, frame_size, labels, lines
 from stem4d_panel.app.gesture import Drag, Gesture
 from stem4d_panel.app.readout import Readout
 from stem4d_panel.app.session import Shown
@@ -67,13 +67,6 @@ def round_rings(reach: float, unit: str, nm: float | None) -> list[tuple[float, 
     return [(radius, text) for text, radius in out.items() if radius < reach]
 
 
-def _add_ring_labels(figure: Any, source: Any) -> None:
-    figure.text(
-        "x", "y", text="text", source=source, text_color="white", text_font_size="10px", text_align="center",
-        text_baseline="middle", background_fill_color="black", background_fill_alpha=0.6,
-    )  # fmt: skip
-
-
 def detector_axes(shown: Shown) -> tuple[Axis, Axis]:
     """Axes of the detector as measured, in the units of the binned ones, zero at the direct beam."""
     binned = shown.axes[2:]
@@ -102,7 +95,7 @@ class PatternFigure:
         self.name, self.width = name, width
         self.dims = (f"{name}_kx", f"{name}_ky")
         self._marks, self._drawn = lines(MASK, 1.2), lines(DRAWN, 1.8)
-        self._circles, self._texts = lines("#d0d0d0", 0.8), Glyphs(_add_ring_labels, "x", "y", "text")
+        self._circles, self._texts = lines("#d0d0d0", 0.8), labels()
         self._readout = Readout("pattern")
         layers = (self._circles, self._marks, self._drawn, self._texts, self._readout)
         drags = [Gesture(dragged=dragged).hook] if dragged is not None else []

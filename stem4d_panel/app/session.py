@@ -94,7 +94,7 @@ class Session(Choices):
         self._asked: tuple[Any, str | None, Path | None] | None = None  # what was opened last: data, dataset, root
         self._analysis: Any = None
         self._result: Any = None
-        self._branches: Any = None  # of the saved result
+        self._branches: Any = None  # of a saved result or a preview
         self._job: Job | None = None
         self._behind: list[tuple[Job, Callable[[Job], None]]] = []
         self._soon: dict[str, Any] = {}
@@ -440,13 +440,22 @@ class Session(Choices):
         self.details = None
         self._present(replace(self.shown, **found, axes=frames.axes, centre=frames.centre, mask=frames.mask))
 
-    def _refresh_result(self) -> None:
-        from stem4d_panel.cluster.classes import ClassMaker
+    def branches(self) -> Any:
+        """The branches of the tree that is shown, integrated when they are asked for."""
+        if self._analysis is not None:
+            made = self._analysis.peek("branches")
+            if made is not None and made.tree is self.shown.tree:
+                return made
+        source = self._result if self._result is not None else self.shown
+        if self._branches is None or self._branches.tree is not source.tree:
+            from stem4d_panel.cluster.classes import ClassMaker
 
+            self._branches = ClassMaker(source.factors, source.tree, source.centre, self.settings.cluster)
+        return self._branches
+
+    def _refresh_result(self) -> None:
         r = self._result
-        if self._branches is None and self.settings != r.settings:
-            self._branches = ClassMaker(r.factors, r.tree, r.centre, r.settings.cluster)
-        classes, findings = hand.recut(r, self._branches, self.settings)
+        classes, findings = hand.recut(r, self.branches, self.settings)
         same = classes is r.classes and self.settings.measure.shape == r.settings.measure.shape
         self.details = r.details if same else None
         shown = Shown(

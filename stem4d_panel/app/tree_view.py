@@ -10,9 +10,8 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 from bokeh.models import BoxAnnotation, Span
-from panel.io.document import hold
 
-from stem4d_panel.app.figures import Frame, Glyphs
+from stem4d_panel.app.figures import Frame, Glyphs, held
 from stem4d_panel.app.gesture import Gesture, Hover
 from stem4d_panel.app.merge_view import MergeView
 from stem4d_panel.app.session import Session
@@ -130,7 +129,7 @@ class TreeView:
     def _dragged(self, plot: Any, new: float) -> None:
         if abs(new - self._threshold()) >= _STEP:  # by a hand, not by the program
             value = round(min(max(new, 0.0), 2.0), 4)
-            self.session.change_soon({"cluster.threshold": value}, lambda: hold(plot.document, comm=plot.comm))
+            self.session.change_soon({"cluster.threshold": value}, lambda: held(plot))
 
     def _tapped(self, x: float, y: float) -> None:
         """Choose the class of a branch below the line, or let it go."""

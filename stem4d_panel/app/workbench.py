@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import io
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -65,6 +66,7 @@ class Workbench(pn.viewable.Viewer):
         self._started = False
         # what waits for the page: Panel forgets a change made after the page was sent and before it has loaded
         self._held: list[Callable[[], None]] | None = None if self._document is None else []
+        self._gate = threading.Condition()  # the compute thread adds to it
         self._body = pn.Column(
             pmui.Typography("Loading the figures …", variant="body2", margin=16), sizing_mode="stretch_width", margin=0
         )
@@ -166,9 +168,12 @@ class Workbench(pn.viewable.Viewer):
 
     def call(self, then: Callable[[], None]) -> None:
         """Run `then` where the screen may be changed: in the event loop of the server or the kernel, at once elsewhere."""
-        if self._held is not None:
-            self._held.append(then)
-        elif self._document is not None:
+        with self._gate:
+            if self._held is not None:
+                self._held.append(then)
+                self._gate.notify()
+                return
+        if self._document is not None:
             if not self.session.closed:
                 self._document.add_next_tick_callback(partial(self._together, then))
         elif self._loop is not None:
@@ -185,11 +190,12 @@ class Workbench(pn.viewable.Viewer):
         """Figures and what is known already go out with the page: nothing is drawn twice."""
         self._start()
         until = time.monotonic() + _PATIENCE
-        while self.session.busy and time.monotonic() < until:
-            held, self._held = self._held or [], []
+        while self.session.busy and (left := until - time.monotonic()) > 0:
+            with self._gate:
+                self._gate.wait_for(lambda: self._held, timeout=left)
+                held, self._held = self._held or [], []
             for then in held:
                 then()
-            time.sleep(0.002)
         self._fill()
 
     def _loaded(self) -> None:
@@ -198,7 +204,8 @@ class Workbench(pn.viewable.Viewer):
 
     def _connected(self) -> None:
         """The page shows the view: it gets what was held back, since it would have missed what came before."""
-        held, self._held = self._held or [], None
+        with self._gate:
+            held, self._held = self._held or [], None
         for then in [*held, self._start, self._show_progress]:
             self.call(then)  # later: events that arise while Panel takes in a message of the page never leave
 

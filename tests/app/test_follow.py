@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from sessions import run
 
 from stem4d_panel.app import follow
 from stem4d_panel.app.session import Session
-from stem4d_panel.scan.scan import Scan
-from stem4d_panel.settings import Settings
-
-
-@pytest.fixture
-def session(small: Scan) -> Iterator[Session]:
-    made = Session(small, Settings.make({"rank": 5}), lambda then: then())
-    made.start()
-    run(made)
-    yield made
-    made.close()
 
 
 def test_components_are_found_again_in_another_order_and_lost_where_nothing_is_alike(session: Session) -> None:

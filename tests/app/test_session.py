@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,6 @@ from stem4d_panel.app.session import STEPS, Session
 from stem4d_panel.runtime.jobs import compute
 from stem4d_panel.scan.scan import Scan
 from stem4d_panel.settings import Settings
-
-
-@pytest.fixture
-def session(small: Scan) -> Iterator[Session]:
-    made = Session(small, Settings.make({"rank": 5}), lambda then: then())
-    made.start()
-    run(made)
-    yield made
-    made.close()  # else it goes on with the other ranks
 
 
 def states(session: Session) -> list[str]:
