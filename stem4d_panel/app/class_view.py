@@ -13,7 +13,7 @@ import panel_material_ui as pmui
 from stem4d_panel.app import class_text, palette
 from stem4d_panel.app.class_plots import ProfileChart, SizesChart, Wheel
 from stem4d_panel.app.figures import Frame, Glyphs, Picture, bounds, coordinates, frame_size, labels, same
-from stem4d_panel.app.map_view import coloured_over, plain
+from stem4d_panel.app.map_view import coloured_over
 from stem4d_panel.app.pattern_figure import Look, PatternFigure, circle, nm_unit
 from stem4d_panel.app.session import Session, Shown
 from stem4d_panel.app.text import Html, caption_below, safe_text, say
@@ -161,7 +161,7 @@ class ClassView:
         """Mean map, and pattern with the rings of its spots."""
         y, x = s.axes[:2]
         self._map_frame.resize(bounds(y, x), frame_size(y, x, self.width), x.units)
-        self._map.show(bounds(y, x), plain(s.mean_map, "inferno"), s.mean_map)
+        self._map.show(bounds(y, x), palette.plain(s.mean_map, "inferno"), s.mean_map)
         n = len(s.finding.members)
         say(self._captions["map"], f"shift-corrected mean map of {n} components" if n > 1 else "map of one component")
         detector = s.axes[2:]
@@ -193,7 +193,7 @@ class ClassView:
         period = palette.period(s.finding)
         angles = palette.orientation_overlay(s.orientation, period)
         self._turn_frame.resize(bounds(y, x), frame_size(y, x, self.width), x.units)
-        paint = partial(coloured_over, plain(s.virtual, "gray"))
+        paint = partial(coloured_over, palette.plain(s.virtual, "gray"))
         self._turn.show(bounds(y, x), paint, s.virtual, np.moveaxis(angles, -1, 0).astype(np.float32))
         there = bool(np.isfinite(s.orientation).any())
         self.wheel.show(period if there else None)

@@ -9,7 +9,7 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
-from stem4d_panel.app import palette
+from stem4d_panel.app import palette, preparation
 from stem4d_panel.app.class_text import class_name
 from stem4d_panel.app.figures import Frame, Paint, Picture, bounds, contours, coordinates, frame_size, lines, to_index
 from stem4d_panel.app.gesture import Drag, Gesture
@@ -19,7 +19,9 @@ from stem4d_panel.app.text import caption_below, say
 from stem4d_panel.errors import Stem4dError
 from stem4d_panel.measure.products import memberships
 
-MODES = ["classes", "class share", "component", "orientation", "virtual image", "virtual detector"]
+MODES = [
+    "classes", "class share", "component", "orientation", "virtual image", "virtual detector", *preparation.BEAM,
+]  # fmt: skip
 OVER = ["all counts", "detector", "black"]  # what lies below the colours of classes and orientations
 DIMS = ("map_x", "map_y")
 
@@ -33,10 +35,10 @@ class MapView:
         self.over = pmui.Select(label="Over", options=OVER, value=OVER[0], size="small", width=100, margin=(4, 4))
         self.truth = pmui.Switch(label="Truth", value=False, visible=False, margin=(8, 6), size="small")
         self.caption = caption_below(width)
-        self._outlines, self._chosen = lines("white", 1.2), lines("white", 2)
+        self._outlines, self._chosen, self._arrows = lines("white", 1.2), lines("white", 2), lines("#7fe5ff", 1.3)
         self._readout = Readout("map")
         gesture = Gesture(self._tapped, self._dragged)
-        hooks = (gesture.hook, self._outlines.hook, self._chosen.hook, self._readout.hook)
+        hooks = (gesture.hook, *(layer.hook for layer in (self._outlines, self._arrows, self._chosen, self._readout)))
         self._frame = Frame("maps", (width, width), *hooks, scaled=True)
         self._picture = Picture(self._frame, DIMS)
         self._classes: tuple[Any, np.ndarray] | None = None  # strengths of the classes that were drawn last
@@ -96,38 +98,45 @@ class MapView:
             return
         y, x = shown.axes[:2]
         try:
-            text, paint, arrays = self._content()
+            text, paint, arrays, arrows = self._content()
         except Stem4dError as error:
             self.session.say("error", str(error))
             return
         self._frame.resize(bounds(y, x), frame_size(y, x, self.width), x.units)
         self._readout.calibrate(x.units, axes=(y, x))
         self._picture.show(bounds(y, x), paint, *arrays)
+        self._arrows.show(**coordinates(arrows))
         say(self.caption, text)
         truth = getattr(shown.scan, "truth", None)
         self.truth.visible = truth is not None
         self._mark()
 
-    def _content(self) -> tuple[str, Paint, tuple[np.ndarray, ...]]:
-        """What the caption says, and what is painted of which arrays."""
-        shown, mode = self.session.shown, self.mode.value
+    def _content(self) -> tuple[str, Paint, tuple[np.ndarray, ...], list[np.ndarray]]:
+        """What the caption says, what is painted of which arrays, and arrows."""
+        if self.mode.value in preparation.BEAM and self.session.shown.look is not None:
+            text, paint, image, arrows = preparation.beam(self.session.shown, self.mode.value)
+            return text, paint, (image,), arrows
+        return *self._picture_of(self.mode.value), []
+
+    def _picture_of(self, mode: str) -> tuple[str, Paint, tuple[np.ndarray, ...]]:
+        shown = self.session.shown
         virtual = shown.virtual if shown.virtual is not None else shown.survey.total
         if mode == "virtual detector" and self.session.detector is not None and shown.look is not None:
             image = self.session.virtual_image()
-            return f"virtual image of the {self.session.detector}", plain(image, "gray"), (image,)
-        below = plain(virtual, "gray")
-        if shown.classes is None or mode in ("virtual image", "virtual detector"):
+            return f"virtual image of the {self.session.detector}", palette.plain(image, "gray"), (image,)
+        below = palette.plain(virtual, "gray")
+        if shown.classes is None or mode in ("virtual image", "virtual detector", *preparation.BEAM):
             draw = "; draw a detector on the patterns" if mode == "virtual detector" else ""
             return f"counts inside the mask{draw}", below, (virtual,)
         if mode == "class share":
             label = self.session.chosen_class()
             share = memberships(shown.classes.located)[label]
             text = f"part of the fitted intensity that {class_name(shown.findings.classes[label])} makes, up to {100 * share.max():.0f} %"
-            return text, plain(share, "inferno"), (share,)
+            return text, palette.plain(share, "inferno"), (share,)
         if mode == "component":
             k = self.session.component or 0
             text = f"map of component {k}, {class_name(shown.findings.classes[int(shown.classes.labels[k])])}"
-            return text, plain(shown.factors.maps[k], "inferno"), (shown.factors.maps[k],)
+            return text, palette.plain(shown.factors.maps[k], "inferno"), (shown.factors.maps[k],)
         virtual, under, below = self._below(virtual, below)
         if mode == "orientation":
             angles = palette.orientation_overlay(shown.findings.orientation, palette.periods(shown.findings))
@@ -146,7 +155,7 @@ class MapView:
         """What lies below the colours: an image, its name, how it is painted."""
         if self.over.value == "detector" and self.session.detector is not None and self.session.shown.look is not None:
             image = self.session.virtual_image()
-            return image, f"the {self.session.detector}", plain(image, "gray")
+            return image, f"the {self.session.detector}", palette.plain(image, "gray")
         if self.over.value == "black":
             return virtual, "black", _black
         missing = " (no detector is drawn on the patterns)" if self.over.value == "detector" else ""
@@ -173,11 +182,6 @@ class MapView:
     def close(self) -> None:
         """Let go of the figure."""
         self.pane.object = None
-
-
-def plain(image: np.ndarray, table: str) -> Paint:
-    """An image in a colour map."""
-    return partial(palette.painted, ends=palette.limits(image), table=table)
 
 
 def _black(image: np.ndarray) -> np.ndarray:

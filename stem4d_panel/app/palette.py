@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -88,6 +89,11 @@ def painted(image: np.ndarray, ends: tuple[float, float], table: str) -> np.ndar
     out[..., :3] = lookup(table)[index]
     out[..., 3] = known * np.uint8(255)
     return out
+
+
+def plain(image: np.ndarray, table: str) -> Callable[..., np.ndarray]:
+    """How an image is painted between its percentile limits."""
+    return partial(painted, ends=limits(image), table=table)
 
 
 def over(below: np.ndarray, above: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from stem4d_panel.app.class_text import class_name
 from stem4d_panel.app.gesture import Drag
 from stem4d_panel.app.look_bar import LookBar
 from stem4d_panel.app.pattern_figure import PatternFigure, circle, detector_axes, nm_unit
+from stem4d_panel.app.preparation import MEAN, WHOLE, bad_pixels, whole_pattern
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.text import caption_below, say
 from stem4d_panel.measure.products import symmetrised
@@ -19,7 +20,7 @@ from stem4d_panel.measure.virtual import Detector, Outline
 from stem4d_panel.prepare.masks import polygons
 from stem4d_panel.scan.scan import Axis
 
-MODES = ["mean pattern", "class", "class, symmetrised", "component"]
+MODES = [MEAN, "class", "class, symmetrised", "component", *(m for m in WHOLE if m != MEAN)]
 DISC, RING, OUTLINE, NOTHING = "disc detector", "ring detector", "outlined detector", "no detector"
 RADII, STOP = "mask radii", "beam stop"
 _CORNERS = 24  # of a beam stop that is drawn
@@ -60,7 +61,7 @@ class PatternView:
 
     def _component_chosen(self, *events: Any) -> None:
         before = self.mode.value
-        if self.session.component is not None and before == "mean pattern":
+        if self.session.component is not None and before in WHOLE:
             self.mode.value = "component"
         elif self.session.label is not None and not before.startswith("class"):
             self.mode.value = "class"
@@ -148,21 +149,18 @@ class PatternView:
         if shown.look is None and shown.mean_pattern is None:
             return
         field = detector_axes(shown)
-        text, image, axes = self._content(field)
-        whole = axes is field
-        inner = shown.look.inner * field[1].scale if whole and shown.look is not None else 0.0
+        text, image, axes = self._content()
+        raw = shown.look is not None and axes == field
+        inner = shown.look.inner * field[1].scale if raw else 0.0
         self.figure.calibrate(field[1].units, nm_unit(shown))
         self.figure.draw(image, axes, field, self.bar.look, inner)
         self._mark()
         say(self.caption, text)
 
-    def _content(self, field: tuple[Axis, Axis]) -> tuple[str, np.ndarray, tuple[Axis, Axis]]:
+    def _content(self) -> tuple[str, np.ndarray, tuple[Axis, Axis]]:
         shown, mode = self.session.shown, self.mode.value
-        if mode == "mean pattern" or shown.classes is None:
-            text = "mean of all positions, with the mask's circles and the centre"
-            return (
-                (text, shown.look.mean, field) if shown.look is not None else (text, shown.mean_pattern, shown.axes[2:])
-            )
+        if mode in WHOLE or shown.classes is None:
+            return whole_pattern(shown, mode)
         if mode == "component":
             k = self.session.component or 0
             home, turn = shown.findings.classes[int(shown.classes.labels[k])], float(shown.classes.rotations[k])
@@ -191,10 +189,10 @@ class PatternView:
         step = detector_axes(shown)[1].scale
         rings: tuple[float, ...] = ()
         stops: list[np.ndarray] = [np.array(line)] if len(line) > 1 else []
-        if shown.look is not None and (moved or self.mode.value == "mean pattern" or shown.classes is None):
+        if shown.look is not None and (moved or self.mode.value in WHOLE or shown.classes is None):
             at = {"inner": shown.look.inner, "outer": shown.look.outer, **(moved or {})}
             rings = (at["inner"] * step, at["outer"] * step)
-            stops += self._stops()
+            stops += [*self._stops(), *bad_pixels(shown, self.mode.value)]
         drawn = []
         if isinstance(detector, Outline):
             corners = np.array([*detector.corners, detector.corners[0]]) * step

@@ -35,13 +35,13 @@ class Screen:
         self.ranks = RankView(session, 280, 130)
         self.card = ClassCard(session)
         self.one = ClassView(session, 230)
-        wrap = {"gap": "4px", "margin": 0, "sizing_mode": "stretch_width"}
         scroll = {"max-width": "100%", "overflow-x": "auto"}
-        spaces = pn.FlexBox(self.maps.layout, self.patterns.layout, self.point.layout, **wrap)
         beside = pn.Column(self.gallery.layout, self.tree.merge.layout, margin=0, styles=scroll)
-        below = pn.FlexBox(self.tree.layout, beside, **wrap)
-        last = pn.FlexBox(self.ranks.layout, self.card.layout, **wrap)
-        self.layout = pn.Column(spaces, below, last, self.one.layout, margin=(4, 8), sizing_mode="stretch_width")
+        groups = (
+            self.maps.layout, self.patterns.layout, self.point.layout, self.tree.layout, beside, self.ranks.layout,
+            self.card.layout, self.one.layout,
+        )  # fmt: skip
+        self.layout = pn.FlexBox(*groups, gap="4px", margin=(4, 8), sizing_mode="stretch_width")
         for view in (self.maps, self.patterns, self.point, self.tree, self.gallery, self.ranks, self.card, self.one):
             view.refresh()
 

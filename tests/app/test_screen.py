@@ -186,7 +186,7 @@ def test_a_scan_without_a_crystalline_class_shows_its_virtual_image(session: Ses
     findings = session.shown.findings
     glass = tuple(replace(c, crystalline=False) for c in findings.classes)
     session.shown = replace(session.shown, findings=replace(findings, classes=glass))
-    text, _, layers = screen.maps._content()
+    text, _, layers, _ = screen.maps._content()
     assert text == "no crystalline class; the virtual image"
     assert len(layers) == 1
     np.testing.assert_array_equal(layers[0], session.shown.virtual)
@@ -265,7 +265,7 @@ def test_an_outlined_detector_is_drawn_and_moved_and_lies_below_the_classes(sess
     np.testing.assert_allclose(session.detector.corners, np.add(square, (-1, -3)))
     screen.maps.over.value = "detector"
     screen.maps.mode.value = "classes"
-    text, _, arrays = screen.maps._content()
+    text, _, arrays, _ = screen.maps._content()
     assert text.endswith("over the outline around ky 5.0, kx 3.0 px")
     np.testing.assert_array_equal(arrays[0], session.virtual_image())
     drawn_on(view, session, [(5.0, 3.0), (6.0, 3.0)])  # followed without leaving the classes

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from playwright.sync_api import expect
+from ui_screen import Screen
 from ui_server import FLAGS, Server, Watched, chromium, free_port
 
 from stem4d_panel.scan.scan import Scan
@@ -63,6 +64,21 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 @pytest.fixture
 def watched(page: Any) -> Watched:
     return Watched(page)
+
+
+@pytest.fixture(scope="session")
+def app(start_server: Callable[..., Server]) -> Server:
+    """A server of the sample."""
+    return start_server("stem4d_panel", "serve", "--no-browser")
+
+
+@pytest.fixture
+def screen(app: Server, watched: Watched) -> Screen:
+    """The sample, analysed."""
+    watched.page.goto(app.url)
+    screen = Screen(watched.page)
+    screen.wait_ready()
+    return screen
 
 
 @pytest.fixture

@@ -64,8 +64,7 @@ def check_live(screen: Screen) -> None:
     screen.wait_changed("gallery", gallery)
     screen.wait_ready()
     screen.page.locator(".status").scroll_into_view_if_needed()
-    left, right, _, top = screen.ranges("maps")
-    step = (right - left) / 18
+    left, step, top = on_the_map(screen)
     measured = screen.data("measured")
     screen.tap("maps", left + 3.5 * step, top - 9.5 * step)
     screen.page.get_by_text(re.compile(r"^y 9, x 3 · ")).wait_for()
@@ -79,6 +78,44 @@ def check_live(screen: Screen) -> None:
     expect(field).to_have_value(f"{screen.threshold():.4f}".rstrip("0"))
 
 
+def on_the_map(screen: Screen) -> tuple[float, float, float]:
+    """Left edge of the map of 18 columns, a position's width, the upper edge."""
+    left, right, _, top = screen.ranges("maps")
+    return left, (right - left) / 18, top
+
+
+def check_every_group(screen: Screen) -> None:
+    """What else the served page does in each part of the screen."""
+    page = screen.page
+    left, step, top = on_the_map(screen)
+    screen.drag("maps", (left + 2.5 * step, top - 3.5 * step), (left + 6.5 * step, top - 8.5 * step))
+    page.get_by_text("mean of y 3–8, x 2–6 · ").first.wait_for()
+    _, right, _, _ = screen.ranges("patterns")
+    maps = screen.data("maps")
+    screen.drag("patterns", (0.5 * right, 0.0), (0.7 * right, 0.0))
+    page.get_by_text("virtual image of the disc at ").wait_for()
+    screen.wait_changed("maps", maps)
+    screen.choose("Maps", "beam movement")
+    page.get_by_text("movement of the beam, as fitted: up to ").wait_for()
+    before = screen.data("patterns")
+    screen.choose("Patterns", "mean as read")
+    page.get_by_text("mean of all positions as read").wait_for()
+    screen.wait_changed("patterns", before)
+    gallery = screen.data("gallery")
+    screen.set_slider(".mask-radii", "ArrowRight", 2)
+    screen.wait_changed("gallery", gallery)
+    screen.wait_ready()
+    first, last, _, _ = screen.ranges("dendrogram")
+    screen.tap("dendrogram", last - 0.7, screen.threshold() / 2)  # the last leaf's branch
+    page.get_by_text("part of the fitted intensity that class ").wait_for()
+    assert first < last
+    name = page.get_by_label("name of class 0", exact=True)
+    name.fill("glass")
+    name.press("Enter")
+    page.locator(".class-table tbody tr").first.get_by_role("button").click()
+    page.locator(".class-headline").get_by_text("class 0 · glass", exact=True).wait_for()
+
+
 def test_live_without_a_network_and_after_a_reload(lab: tuple[str, Path], watched: Watched, small_npy: Path) -> None:
     url, root = lab
     (root / "scan.npy").write_bytes(small_npy.read_bytes())
@@ -88,7 +125,9 @@ def test_live_without_a_network_and_after_a_reload(lab: tuple[str, Path], watche
     page = watched.page
     page.set_viewport_size({"width": 1500, "height": 1900})
     page.goto(f"{url}/lab/tree/x.ipynb")
-    check_live(open_and_run(watched))
+    screen = open_and_run(watched)
+    check_live(screen)
+    check_every_group(screen)
     page.reload()
     page.wait_for_function("() => typeof window.Bokeh === 'undefined'")
     check_live(open_and_run(watched))

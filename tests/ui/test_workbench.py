@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 from ui_screen import STEPS, Screen
-from ui_server import Server, Watched
-
-
-@pytest.fixture(scope="module")
-def app(start_server: Callable[..., Server]) -> Server:
-    return start_server("stem4d_panel", "serve", "--no-browser")
-
-
-@pytest.fixture
-def screen(app: Server, watched: Watched) -> Screen:
-    watched.page.goto(app.url)
-    screen = Screen(watched.page)
-    screen.wait_ready()
-    return screen
+from ui_server import Watched
 
 
 def test_the_sample_is_analysed_without_a_click(screen: Screen, watched: Watched) -> None:
@@ -172,6 +158,27 @@ def test_the_mouse_reads_spacings_and_positions_and_rings_lie_at_round_ones(scre
     screen.page.get_by_role("switch", name="Rings").click()
     for figure, data in before.items():
         screen.wait_changed(figure, data)
+    watched.check()
+
+
+def test_what_preparing_found_is_seen_before_and_after(screen: Screen, watched: Watched) -> None:
+    for mode, text in (
+        ("mean as read", "mean of all positions as read, 5 hot or dead pixels marked"),
+        ("variance", "variance over the positions"),
+        ("mean, prepared", "mean of all positions, aligned and masked, bin 2"),
+    ):
+        before = screen.data("patterns")
+        screen.choose("Patterns", mode)
+        screen.page.get_by_text(text).wait_for()
+        screen.wait_changed("patterns", before)
+    for mode, text in (
+        ("beam movement", "movement of the beam, as fitted: up to "),
+        ("beam residual", "px expected from noise"),
+    ):
+        before = screen.data("maps")
+        screen.choose("Maps", mode)
+        screen.page.get_by_text(text).wait_for()
+        screen.wait_changed("maps", before)
     watched.check()
 
 

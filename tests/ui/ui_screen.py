@@ -47,6 +47,10 @@ VIEWS = """() => [...Bokeh.index.query(v => v.model.type === 'Figure')].map(v =>
   return `${v.model.name} ${box.width} x ${box.height} at ${v.frame.x_scale.compute(0)}, ${v.frame.y_scale.compute(0)}` })"""
 BARS = f"""name => [...({_FIGURE})(name).center].filter(m => m.type === 'ScaleBar').map(m => m.unit)"""
 READOUT = f"""name => [...({_FIGURE})(name).center].find(m => m.name === 'readout')?.text"""
+BOX = f"""name => {{
+  const view = ({_VIEW})(name), {{left, top, width, height}} = (view.canvas_view ?? view.canvas).el.getBoundingClientRect()
+  return {{x: Math.round(left), y: Math.round(top), width: Math.round(width), height: Math.round(height)}} }}"""
+PAINTED = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
 STEPS = ("data", "prepare", "factorise", "cluster")
 
 
@@ -165,6 +169,13 @@ class Screen:
         for i in range(1, 11):
             self.page.mouse.move(x, y + (end - y) * i / 10)
         self.page.mouse.up()
+
+    def picture(self, figure: str) -> bytes:
+        """What a figure looks like, as a PNG, the mouse elsewhere."""
+        self.page.mouse.move(2, 2)
+        self.page.evaluate(f"name => ({_VIEW})(name).el.scrollIntoViewIfNeeded()", figure)
+        self.page.evaluate(PAINTED)
+        return bytes(self.page.screenshot(clip=self.page.evaluate(BOX, figure), animations="disabled"))
 
     def rows(self) -> int:
         """Classes in the table."""
