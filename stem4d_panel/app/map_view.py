@@ -31,7 +31,7 @@ class MapView:
 
     def __init__(self, session: Session, width: int) -> None:
         self.session, self.width = session, width
-        self.mode = pmui.Select(label="Maps", options=MODES, value="classes", size="small", width=132, margin=(4, 4))
+        self.mode = pmui.Select(label="Maps", options=MODES, value="classes", size="small", width=148, margin=(4, 4))
         self.over = pmui.Select(label="Over", options=OVER, value=OVER[0], size="small", width=100, margin=(4, 4))
         self.truth = pmui.Switch(label="Truth", value=False, visible=False, margin=(8, 6), size="small")
         self.caption = caption_below(width)

@@ -14,8 +14,7 @@ from PIL import Image
 
 FOLDER = Path(__file__).parent / "golden"
 BLOCK = 6  # screen pixels, wider than the strokes of a letter
-MEAN = 4.0  # of 255: how far blocks may differ on the average
-FAR, OFTEN = 40.0, 0.02  # what part of the blocks may differ by more
+LIGHT, COLOUR = 0.2, 0.5  # how far light and colour may be off, as a part of what stands out from the ground
 
 
 def blocks(image: np.ndarray) -> np.ndarray:
@@ -24,18 +23,22 @@ def blocks(image: np.ndarray) -> np.ndarray:
     return np.asarray(image[: h * BLOCK, : w * BLOCK].reshape(h, BLOCK, w, BLOCK, 3).mean(axis=(1, 3)))
 
 
-def difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """Mean difference of the blocks of two pictures (y, x, 3), and the part of them that differ much."""
-    off = np.abs(blocks(a) - blocks(b)).max(axis=-1)
-    return float(off.mean()), float((off > FAR).mean())
+def difference(found: np.ndarray, kept: np.ndarray) -> tuple[float, float]:
+    """How far light and colour of a picture (y, x, 3) are off, as parts of what stands out from the ground in the kept one."""
+    a, b = blocks(found), blocks(kept)
+    ground = np.median(b.reshape(-1, 3), axis=0)
+    return tuple(  # type: ignore[return-value] # two
+        float(np.abs(part(a) - part(b)).mean() / max(float(np.abs(part(b) - part(ground)).mean()), 0.5))
+        for part in (lambda image: image.mean(axis=-1), lambda image: image - image.mean(axis=-1, keepdims=True))
+    )
 
 
 def like(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two pictures look alike."""
     if a.shape != b.shape:
         return False
-    mean, often = difference(a, b)
-    return mean <= MEAN and often <= OFTEN
+    light, colour = difference(a, b)
+    return light <= LIGHT and colour <= COLOUR
 
 
 def check(name: str, png: bytes, left: Path) -> None:
