@@ -110,11 +110,14 @@ def bare(browser: Any, tmp_path: Path) -> dict[str, list[float]]:
         server.stop()
 
 
-def ours(browser: Any, tmp_path: Path, source: Path, ready: float) -> dict[str, list[float]]:
-    """Times of the workbench on a scan."""
+def ours(
+    browser: Any, tmp_path: Path, module: str, *arguments: str, path: str = "", ready: float = 120
+) -> dict[str, list[float]]:
+    """Times of the workbench that `python -m MODULE ARGUMENTS --port PORT` serves."""
     port = free_port()
-    command = [sys.executable, "-m", "stem4d_panel", "serve", "--no-browser", str(source), "--port", str(port)]
-    server = Server(command, f"http://127.0.0.1:{port}", tmp_path / "ours.txt")
+    command = [sys.executable, "-m", module, *arguments, "--port", str(port)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])}
+    server = Server(command, f"http://127.0.0.1:{port}{path}", tmp_path / "ours.txt", env=env)
     try:
         page = opened(browser, server.url)
         screen = Screen(page)
@@ -179,9 +182,17 @@ def test_latency_on_the_glass(browser: Any, tmp_path: Path) -> None:
     if not source.exists():
         pytest.skip("the simulated glass is not here")
     floor = bare(browser, tmp_path)
-    found = ours(browser, tmp_path, source, 120)
+    found = ours(browser, tmp_path, "stem4d_panel", "serve", "--no-browser", str(source))
     bars = {"rank": 2.0, "point": 1.5, "threshold": 1.5, "detector": 1.5}
     report(f"latency, {EVENTS} events each, glass-a", floor, found, bars)
+
+
+def test_latency_on_a_large_scan_in_memory(browser: Any, tmp_path: Path) -> None:
+    floor = bare(browser, tmp_path)
+    arguments = ("serve", str(HERE / "large_app.py"), "--warm")
+    found = ours(browser, tmp_path, "panel", *arguments, path="/large_app", ready=900)
+    bars = dict.fromkeys(("rank", "point", "threshold", "detector"), 3.0)
+    report(f"latency, {EVENTS} events each, 256 × 256 × 128 × 128", floor, found, bars)
 
 
 def test_first_picture(browser: Any, tmp_path: Path) -> None:
