@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 STEPS = ("Data", "Prepare", "Factorise", "Cluster")
 
 CSS = """
@@ -47,8 +49,13 @@ PAGE = f"""<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>ste
 
 
 def template(poll: bool) -> str:
-    """The app's own page: the frame stays until its widgets are drawn (its script shows and hides the element `loader`)."""
+    """The app's own page: the frame stays until its widgets are drawn (its script shows and hides the element `loader`).
+
+    The empty script in front of all others carries a nonce, another one in each page: the loader of modules looks for it
+    and gives it to the scripts that it makes, which a browser would refuse otherwise (see `guard`).
+    """
     return f"""{{% extends "base.html" %}}
 {{% block loader_css %}}{CSS}{{% endblock %}}
+{{% block css_resources %}}<script nonce="{secrets.token_urlsafe(18)}"></script>{{{{ super() }}}}{{% endblock %}}
 {{% block loader %}}<div id="loader"><span class="spinner"></span>{BODY}{POLL if poll else ""}</div>{{% endblock %}}
 """
