@@ -61,10 +61,8 @@ class Guard(HTTPServerConnectionDelegate):
     Parameters
     ----------
     access : Access
-    logins : Logins or None
-        None where no token is asked for.
     app : HTTPServerConnectionDelegate
-        What answers to what may pass.
+        What answers to what may pass; another may take its place.
     sessions : callable, optional
         Returns the ids of the sessions that are open.
     """
@@ -72,11 +70,11 @@ class Guard(HTTPServerConnectionDelegate):
     def __init__(
         self,
         access: Access,
-        logins: Logins | None,
         app: HTTPServerConnectionDelegate,
         sessions: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        self.access, self.logins, self.app, self.sessions = access, logins, app, sessions
+        self.access, self.app, self.sessions = access, app, sessions
+        self.logins = Logins(access.token) if access.token is not None else None
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         """Look at a request before the application does."""

@@ -17,9 +17,8 @@ import tornado.netutil
 import tornado.web
 
 from stem4d_panel.app import precompile, shell
-from stem4d_panel.app.access import Access
+from stem4d_panel.app.access import LOOPBACK, Access
 from stem4d_panel.app.guard import LIMITS, OWN_ORIGIN, Guard
-from stem4d_panel.app.login import Logins
 from stem4d_panel.errors import DataError, SettingError
 from stem4d_panel.runtime.jobs import compute
 
@@ -35,7 +34,7 @@ class _Shell(tornado.web.RequestHandler):
 
 
 class _Progress(tornado.web.RequestHandler):
-    """What the server is at, in one line; the first server of the two holds the line "ready" back until the app answers."""
+    """What the server is at, in one line; before the app answers, the line "ready" is held back until it does."""
 
     def initialize(self, ready: asyncio.Event | None = None) -> None:
         self.ready = ready
@@ -45,7 +44,6 @@ class _Progress(tornado.web.RequestHandler):
         self.set_header("Content-Type", "text/plain")
         if self.ready is not None and imports.ended:
             await self.ready.wait()
-            self.set_header("Connection", "close")
             self.write("ready")
             return
         job = compute.progress() if self.ready is None else None
@@ -125,23 +123,22 @@ def serve(
 
 
 async def _main(sockets: list[Any], path: Path | None, open_browser: bool, access: Access) -> None:
-    number = sockets[0].getsockname()[1]
     ready = asyncio.Event()
-    logins = Logins(access.token) if access.token is not None else None
     routes: list[Any] = [(access.root, _Shell), (f"{access.prefix}/progress", _Progress, {"ready": ready})]
-    front = tornado.httpserver.HTTPServer(Guard(access, logins, tornado.web.Application(routes)), **LIMITS)
-    front.add_sockets(sockets)
-    url = access.url(number)
+    guard = Guard(access, tornado.web.Application(routes))
+    http = tornado.httpserver.HTTPServer(guard, **LIMITS)
+    http.add_sockets(sockets)
+    url = access.url(sockets[0].getsockname()[1])
     print(f"stem4d is at {url} (Ctrl+C stops it)", file=sys.stderr, flush=True)
-    if logins is None and not access.is_local:
+    if access.token is None and not access.is_local:
         print("--insecure: whoever reaches this address sees and opens what is served", file=sys.stderr, flush=True)
     if open_browser:
         webbrowser.open(url)
     session = await asyncio.get_running_loop().run_in_executor(None, _import_app, path)
-    front.stop()
-    server = _app_server(session, number, access, logins)
+    server = _app_server(session, access)
     server.start()
-    ready.set()  # pages that wait on the shell's last connections load again, from the app
+    _hand_over(guard, server)
+    ready.set()  # pages that wait load again, from the app
     from stem4d_panel.app.boot import boot
 
     boot.start()  # while the browser loads the page
@@ -166,15 +163,16 @@ def _import_app(path: Path | None) -> Any:
     return session
 
 
-def _app_server(session: Any, number: int, access: Access, logins: Logins | None) -> Any:
+def _app_server(session: Any, access: Access) -> Any:
+    """Panel's server, which listens nowhere: what reaches its application has passed the guard."""
     from panel.config import config
     from panel.io.server import get_server
 
     config.autoreload = False  # whatever the environment says: the server watches no files
     server = get_server(
         {"/": session},
-        port=number,
-        address=access.host,
+        port=0,
+        address=LOOPBACK,
         loop=tornado.ioloop.IOLoop.current(),
         start=False,
         show=False,
@@ -184,12 +182,14 @@ def _app_server(session: Any, number: int, access: Access, logins: Logins | None
         extra_patterns=[("/progress", _Progress)],
         websocket_origin=[OWN_ORIGIN],
         websocket_max_message_size=MESSAGE,
-        http_server_kwargs=LIMITS,
         secret_key=secrets.token_bytes(32),
         sign_sessions=True,  # a session is opened by what this server has sent alone
         unused_session_lifetime_milliseconds=_UNUSED,
         check_unused_sessions_milliseconds=_UNUSED // 3,
     )
-    http = server._http
-    http.request_callback = Guard(access, logins, http.request_callback, lambda: {s.id for s in server.get_sessions()})
+    server._http.stop()  # it has bound a port, and has not come to answer anybody
     return server
+
+
+def _hand_over(guard: Guard, server: Any) -> None:
+    guard.app, guard.sessions = server._tornado, lambda: {session.id for session in server.get_sessions()}

@@ -7,7 +7,6 @@ import json
 import logging
 import re
 import signal
-import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -16,11 +15,14 @@ import panel as pn
 import pytest
 from bokeh.util.token import get_token_payload
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application
 from tornado.websocket import websocket_connect
 
 from stem4d_panel.app import serve as serving
 from stem4d_panel.app.access import Access, Place
-from stem4d_panel.app.login import Logins
+from stem4d_panel.app.guard import LIMITS, Guard
 
 TOKEN = "a-token-of-20-letters"  # noqa: S105
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND")
@@ -32,9 +34,11 @@ class Site:
 
     def __init__(self, port: int, access: Access) -> None:
         self.port, self.access, self.cookie = port, access, ""
-        self.logins = Logins(access.token) if access.token is not None else None
-        self.server = serving._app_server(lambda: pn.pane.Str("a page"), port, access, self.logins)
+        self.server = serving._app_server(lambda: pn.pane.Str("a page"), access)
         self.server.start()
+        guard = Guard(access, Application())
+        serving._hand_over(guard, self.server)
+        self.http = HTTPServer(guard, **LIMITS)
 
     async def ask(self, path: str, method: str = "GET", body: str | None = None, **headers: str) -> HTTPResponse:
         """An answer to a request below the prefix; names of headers are written with underscores."""
@@ -116,15 +120,15 @@ def visit() -> Iterator[Visit]:
 
     def run(then: Callable[[Site], Awaitable[None]], access: Access) -> None:
         async def main() -> None:
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
-            site = Site(port, access)
+            sockets = bind_sockets(0, "127.0.0.1")
+            site = Site(sockets[0].getsockname()[1], access)
+            site.http.add_sockets(sockets)
             try:
                 await then(site)
             finally:
                 site.server.stop(wait=False)
-                await site.server._http.close_all_connections()
+                site.http.stop()
+                await site.http.close_all_connections()
 
         asyncio.run(main())
 
