@@ -34,19 +34,19 @@ class _Shell(tornado.web.RequestHandler):
 
 
 class _Progress(tornado.web.RequestHandler):
-    """What the server is at, in one line; before the app answers, the line "ready" is held back until it does."""
+    """What the server is at, in one line; a page that waits for the app is told "ready", at the latest when it answers."""
 
-    def initialize(self, ready: asyncio.Event | None = None) -> None:
+    def initialize(self, ready: asyncio.Event) -> None:
         self.ready = ready
 
     async def get(self) -> None:
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Type", "text/plain")
-        if self.ready is not None and imports.ended:
+        if imports.ended and self.get_query_argument("waits", None) is not None:
             await self.ready.wait()
             self.write("ready")
             return
-        job = compute.progress() if self.ready is None else None
+        job = compute.progress() if self.ready.is_set() else None
         self.write(str(job) if job is not None else str(imports))
 
 
@@ -135,7 +135,7 @@ async def _main(sockets: list[Any], path: Path | None, open_browser: bool, acces
     if open_browser:
         webbrowser.open(url)
     session = await asyncio.get_running_loop().run_in_executor(None, _import_app, path)
-    server = _app_server(session, access)
+    server = _app_server(session, access, ready)
     server.start()
     _hand_over(guard, server)
     ready.set()  # pages that wait load again, from the app
@@ -163,7 +163,7 @@ def _import_app(path: Path | None) -> Any:
     return session
 
 
-def _app_server(session: Any, access: Access) -> Any:
+def _app_server(session: Any, access: Access, ready: asyncio.Event) -> Any:
     """Panel's server, which listens nowhere: what reaches its application has passed the guard."""
     from panel.config import config
     from panel.io.server import get_server
@@ -179,7 +179,7 @@ def _app_server(session: Any, access: Access) -> Any:
         title="stem4d",
         admin=False,
         prefix=access.prefix,
-        extra_patterns=[("/progress", _Progress)],
+        extra_patterns=[("/progress", _Progress, {"ready": ready})],
         websocket_origin=[OWN_ORIGIN],
         websocket_max_message_size=MESSAGE,
         secret_key=secrets.token_bytes(32),

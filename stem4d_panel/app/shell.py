@@ -31,13 +31,13 @@ BODY = (
 # asks the server how far it has come, until the frame is gone; the server that answers "ready" has the app's page
 POLL = """<script>
 (async () => {
-  const text = document.getElementById("shell-text")
+  const text = document.getElementById("shell-text"), asked = document.body.dataset.waits ? "progress?waits" : "progress"
   while (text.isConnected && text.offsetParent !== null) {
     try {
-      const answer = await (await fetch("progress", {cache: "no-store"})).text()
-      if (answer === "ready" && document.body.dataset.waits) { location.reload(); return }
+      const told = await fetch(asked, {cache: "no-store"}), answer = await told.text()
+      if (answer === "ready" || told.status === 403) { location.reload(); return }
       text.textContent = answer
-    } catch { if (document.body.dataset.waits) { location.reload(); return } }
+    } catch { text.textContent = "the server does not answer" }
     await new Promise(then => setTimeout(then, 250))
   }
 })()

@@ -34,7 +34,7 @@ class Site:
 
     def __init__(self, port: int, access: Access) -> None:
         self.port, self.access, self.cookie = port, access, ""
-        self.server = serving._app_server(lambda: pn.pane.Str("a page"), access)
+        self.server = serving._app_server(lambda: pn.pane.Str("a page"), access, asyncio.Event())
         self.server.start()
         guard = Guard(access, Application())
         serving._hand_over(guard, self.server)
