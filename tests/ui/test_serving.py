@@ -192,7 +192,6 @@ def test_names_from_files_and_hands_are_shown_literally(served: Server, browser:
     try:
         page.goto(f"{served.url}?token={TOKEN}")
         assert page.url == served.url
-        screen.wait_ready()
         entries = page.locator(".picker-list").get_by_role("button")
         about = page.locator(".picker-about")
         page.locator(".picker-folder").get_by_text(MARKED.replace("/", ""), exact=True).wait_for()
