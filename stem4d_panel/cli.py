@@ -198,19 +198,38 @@ def serve(
         str | None, typer.Argument(help="A scan, a result or a folder; the built-in sample when absent.")
     ] = None,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; the first free one from 5006 when absent.")
+        int | None, typer.Option(min=0, max=65535, help="The first free one from 5006 when absent.")
     ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Open no browser.")] = False,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on; one beyond this machine takes a token.")
+    ] = "127.0.0.1",
+    token_file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="File with a token that a browser must show; or the environment's STEM4D_TOKEN."
+        ),
+    ] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Let other machines in without a token.")] = False,
+    prefix: Annotated[str, typer.Option(metavar="/PATH", help="Path below which all lies, for a proxy.")] = "",
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST[:PORT]", help="What a proxy calls the server in the browser. Repeatable."),
+    ] = None,
+    max_sessions: Annotated[int, typer.Option(metavar="NUMBER", help="Pages that may be open at a time.")] = 40,
     max_memory: MaxMemory = None,
     cache_dir: CacheDir = None,
 ) -> None:
     """Open the dashboard in the browser."""
     if path is not None and not os.path.exists(path):
         raise DataError(f"{path}: no such file or folder")
+    from stem4d_panel.app.access import plan_access
+
+    access = plan_access(host, token_file, insecure, prefix, allow_origin or (), max_sessions)
     from stem4d_panel.app.serve import serve as serve_app
 
     with _within(max_memory, cache_dir):
-        serve_app(None if path is None else Path(path), port, not no_browser)
+        serve_app(None if path is None else Path(path), port, not no_browser, access)
 
 
 @app.command()

@@ -461,7 +461,8 @@ def test_a_truth_that_does_not_fit_is_left_out(tmp_path):
 
 def test_serve_looks_for_its_path_first(tmp_path, capsys):
     assert "no such file or folder" in refused(capsys, "serve", tmp_path / "missing.h5")
-    assert "No such option: --host" in refused(capsys, "serve", "--host", "0.0.0.0")  # noqa: S104
+    assert "it takes a token" in refused(capsys, "serve", "--host", "0.0.0.0")  # noqa: S104
+    assert "No such option: --token" in refused(capsys, "serve", "--token", "where-all-can-see-it")
     assert "--port" in refused(capsys, "serve", "--port", 70_000)
 
 

@@ -1,10 +1,11 @@
-"""`stem4d serve`: a page with its steps' names at once, the app as soon as its libraries are there, on 127.0.0.1 only."""
+"""`stem4d serve`: a page with its steps' names at once, the app as soon as its libraries are there, behind one door."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib
 import os
+import secrets
 import sys
 import webbrowser
 from pathlib import Path
@@ -16,11 +17,14 @@ import tornado.netutil
 import tornado.web
 
 from stem4d_panel.app import precompile, shell
+from stem4d_panel.app.access import LOOPBACK, Access
+from stem4d_panel.app.guard import LIMITS, OWN_ORIGIN, Guard
 from stem4d_panel.errors import DataError, SettingError
 from stem4d_panel.runtime.jobs import compute
 
-ADDRESS = "127.0.0.1"
 DEFAULT_PORT = 5006
+MESSAGE = 2 * 2**20  # bytes of one message from a page, which sends outlines at most
+_UNUSED = 15_000  # milliseconds without a page after which a session ends
 
 
 class _Shell(tornado.web.RequestHandler):
@@ -30,20 +34,19 @@ class _Shell(tornado.web.RequestHandler):
 
 
 class _Progress(tornado.web.RequestHandler):
-    """What the server is at, in one line; the first server of the two holds the line "ready" back until the app answers."""
+    """What the server is at, in one line; a page that waits for the app is told "ready", at the latest when it answers."""
 
-    def initialize(self, ready: asyncio.Event | None = None) -> None:
+    def initialize(self, ready: asyncio.Event) -> None:
         self.ready = ready
 
     async def get(self) -> None:
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Type", "text/plain")
-        if self.ready is not None and imports.ended:
+        if imports.ended and self.get_query_argument("waits", None) is not None:
             await self.ready.wait()
-            self.set_header("Connection", "close")
             self.write("ready")
             return
-        job = compute.progress() if self.ready is None else None
+        job = compute.progress() if self.ready.is_set() else None
         self.write(str(job) if job is not None else str(imports))
 
 
@@ -71,17 +74,22 @@ class _Imports:
 imports = _Imports()
 
 
-def _bind(port: int | None) -> list[Any]:
+def _bind(host: str, port: int | None) -> list[Any]:
     wanted = [port] if port is not None else [*range(DEFAULT_PORT, DEFAULT_PORT + 20), 0]
     for number in wanted:
         try:
-            return tornado.netutil.bind_sockets(number, ADDRESS)
+            return tornado.netutil.bind_sockets(number, host)
         except OSError as error:
             last = error
-    raise SettingError(f"--port: {wanted[0]} on {ADDRESS} cannot be used: {last.strerror}")
+    raise SettingError(f"--port: {wanted[0]} on {host} cannot be used: {last.strerror}")
 
 
-def serve(path: str | Path | None = None, port: int | None = None, open_browser: bool = True) -> None:
+def serve(
+    path: str | Path | None = None,
+    port: int | None = None,
+    open_browser: bool = True,
+    access: Access | None = None,
+) -> None:
     """Serve the workbench until interrupted.
 
     Parameters
@@ -91,41 +99,46 @@ def serve(path: str | Path | None = None, port: int | None = None, open_browser:
     port : int, optional
         Defaults to the first free one from 5006.
     open_browser : bool
+    access : Access, optional
+        Who may reach it; this machine when absent.
 
     Raises
     ------
     DataError
         If the path does not exist.
     SettingError
-        If the port cannot be used.
+        If the port or the address cannot be used.
     """
     if path is not None and not Path(path).exists():
         raise DataError(f"{Path(path).name}: no such file or folder")
     os.environ["BOKEH_RESOURCES"] = "server"  # a user's own setting must not send pages to a content network
-    sockets = _bind(port)
+    os.environ.pop("BOKEH_ALLOW_WS_ORIGIN", None)  # nor open what the guard has closed
+    access = access or Access()
+    sockets = _bind(access.host, port)
     precompile.begin()
     try:
-        asyncio.run(_main(sockets, Path(path) if path is not None else None, open_browser))
+        asyncio.run(_main(sockets, Path(path) if path is not None else None, open_browser, access))
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
 
 
-async def _main(sockets: list[Any], path: Path | None, open_browser: bool) -> None:
-    number = sockets[0].getsockname()[1]
+async def _main(sockets: list[Any], path: Path | None, open_browser: bool, access: Access) -> None:
     ready = asyncio.Event()
-    front = tornado.httpserver.HTTPServer(
-        tornado.web.Application([("/", _Shell), ("/progress", _Progress, {"ready": ready})])
-    )
-    front.add_sockets(sockets)
-    url = f"http://{ADDRESS}:{number}"
+    routes: list[Any] = [(access.root, _Shell), (f"{access.prefix}/progress", _Progress, {"ready": ready})]
+    guard = Guard(access, tornado.web.Application(routes))
+    http = tornado.httpserver.HTTPServer(guard, **LIMITS)
+    http.add_sockets(sockets)
+    url = access.url(sockets[0].getsockname()[1])
     print(f"stem4d is at {url} (Ctrl+C stops it)", file=sys.stderr, flush=True)
+    if access.token is None and not access.is_local:
+        print("--insecure: whoever reaches this address sees and opens what is served", file=sys.stderr, flush=True)
     if open_browser:
         webbrowser.open(url)
     session = await asyncio.get_running_loop().run_in_executor(None, _import_app, path)
-    front.stop()
-    server = _app_server(session, number)
+    server = _app_server(session, access, ready)
     server.start()
-    ready.set()  # pages that wait on the shell's last connections load again, from the app
+    _hand_over(guard, server)
+    ready.set()  # pages that wait load again, from the app
     from stem4d_panel.app.boot import boot
 
     boot.start()  # while the browser loads the page
@@ -150,17 +163,33 @@ def _import_app(path: Path | None) -> Any:
     return session
 
 
-def _app_server(session: Any, number: int) -> Any:
+def _app_server(session: Any, access: Access, ready: asyncio.Event) -> Any:
+    """Panel's server, which listens nowhere: what reaches its application has passed the guard."""
+    from panel.config import config
     from panel.io.server import get_server
 
-    return get_server(
+    config.autoreload = False  # whatever the environment says: the server watches no files
+    server = get_server(
         {"/": session},
-        port=number,
-        address=ADDRESS,
+        port=0,
+        address=LOOPBACK,
         loop=tornado.ioloop.IOLoop.current(),
         start=False,
         show=False,
         title="stem4d",
-        extra_patterns=[("/progress", _Progress)],
-        websocket_origin=[f"{ADDRESS}:{number}", f"localhost:{number}"],
+        admin=False,
+        prefix=access.prefix,
+        extra_patterns=[("/progress", _Progress, {"ready": ready})],
+        websocket_origin=[OWN_ORIGIN],
+        websocket_max_message_size=MESSAGE,
+        secret_key=secrets.token_bytes(32),
+        sign_sessions=True,  # a session is opened by what this server has sent alone
+        unused_session_lifetime_milliseconds=_UNUSED,
+        check_unused_sessions_milliseconds=_UNUSED // 3,
     )
+    server._http.stop()  # it has bound a port, and has not come to answer anybody
+    return server
+
+
+def _hand_over(guard: Guard, server: Any) -> None:
+    guard.app, guard.sessions = server._tornado, lambda: {session.id for session in server.get_sessions()}

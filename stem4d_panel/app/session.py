@@ -134,7 +134,7 @@ class Session(Choices):
             self.settings = self.settings.replace({f"data.{n}": v for n, v in DataSettings().as_dict().items()})
         self._asked = (data, dataset, root)
         settings = self.settings
-        key = opening_key(data, dataset, settings)
+        key = opening_key(data, dataset, settings, root)
         self._submit(key, lambda: open_steps(data, dataset, settings, root), self._opened)
         self._mark({"Data": ("running", "opening")})
 

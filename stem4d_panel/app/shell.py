@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 STEPS = ("Data", "Prepare", "Factorise", "Cluster")
 
 CSS = """
@@ -29,13 +31,13 @@ BODY = (
 # asks the server how far it has come, until the frame is gone; the server that answers "ready" has the app's page
 POLL = """<script>
 (async () => {
-  const text = document.getElementById("shell-text")
+  const text = document.getElementById("shell-text"), asked = document.body.dataset.waits ? "progress?waits" : "progress"
   while (text.isConnected && text.offsetParent !== null) {
     try {
-      const answer = await (await fetch("progress", {cache: "no-store"})).text()
-      if (answer === "ready" && document.body.dataset.waits) { location.reload(); return }
+      const told = await fetch(asked, {cache: "no-store"}), answer = await told.text()
+      if (answer === "ready" || told.status === 403) { location.reload(); return }
       text.textContent = answer
-    } catch { if (document.body.dataset.waits) { location.reload(); return } }
+    } catch { text.textContent = "the server does not answer" }
     await new Promise(then => setTimeout(then, 250))
   }
 })()
@@ -47,8 +49,13 @@ PAGE = f"""<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>ste
 
 
 def template(poll: bool) -> str:
-    """The app's own page: the frame stays until its widgets are drawn (its script shows and hides the element `loader`)."""
+    """The app's own page: the frame stays until its widgets are drawn (its script shows and hides the element `loader`).
+
+    The empty script in front of all others carries a nonce, another one in each page: the loader of modules looks for it
+    and gives it to the scripts that it makes, which a browser would refuse otherwise (see `guard`).
+    """
     return f"""{{% extends "base.html" %}}
 {{% block loader_css %}}{CSS}{{% endblock %}}
+{{% block css_resources %}}<script nonce="{secrets.token_urlsafe(18)}"></script>{{{{ super() }}}}{{% endblock %}}
 {{% block loader %}}<div id="loader"><span class="spinner"></span>{BODY}{POLL if poll else ""}</div>{{% endblock %}}
 """

@@ -27,10 +27,10 @@ STEP_STAGES = {
 _PREVIEW_FROM = 2e7  # values in the prepared matrix; a smaller one is factorised before a preview is drawn
 
 
-def opening_key(data: Any, dataset: str | None, settings: Settings) -> str:
-    """Of the job that opens data: the same for all who ask for the same."""
+def opening_key(data: Any, dataset: str | None, settings: Settings, root: Path | None = None) -> str:
+    """Of the job that opens data: the same for all who ask for the same, and may see the same."""
     if data is None or isinstance(data, (str, Path)):
-        return f"open/{data}/{dataset}/{settings.digest('data')}"
+        return f"open/{data}/{root}/{dataset}/{settings.digest('data')}"
     return f"open/{id(data)}"
 
 

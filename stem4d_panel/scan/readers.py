@@ -175,7 +175,8 @@ def check_place(path: Path, opened: os.stat_result, root: Path | None) -> None:
         raise DataError(f"{name}: changed while it was opened") from error
     if root is not None and not real.is_relative_to(root.resolve()):
         raise DataError(f"{name}: lies outside the folder that is served")
-    if (now.st_dev, now.st_ino) != (opened.st_dev, opened.st_ino):
+    # the time of change tells of a file that was moved away and has come back
+    if (now.st_dev, now.st_ino, now.st_ctime_ns) != (opened.st_dev, opened.st_ino, opened.st_ctime_ns):
         raise DataError(f"{name}: changed while it was opened")
 
 

@@ -239,6 +239,20 @@ def test_a_file_outside_of_the_folder_is_not_opened(session: Session, small: Sca
     assert session.message == ("error", "a.npy: lies outside the folder that is served")
 
 
+def test_a_session_does_not_join_an_opening_that_may_see_more(session: Session, small: Scan, tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.asarray(small.data))
+    (tmp_path / "data").mkdir()
+    confined = Session(small, Settings.make({"rank": 5}), lambda then: then())
+    session.open(path, root=tmp_path)
+    confined.open(path, root=tmp_path / "data")
+    run(session)
+    run(confined)
+    confined.close()
+    assert session.shown.name == "a.npy"
+    assert confined.message == ("error", "a.npy: lies outside the folder that is served")
+
+
 def test_a_file_that_changed_is_told_and_opens_again(session: Session, small: Scan, tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
     np.save(path, np.asarray(small.data))

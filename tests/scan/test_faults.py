@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from stem4d_panel import cli
 from stem4d_panel.analysis import Analysis
 from stem4d_panel.errors import DataError
 from stem4d_panel.runtime.cache import Cache
-from stem4d_panel.scan import hdf5
+from stem4d_panel.scan import hdf5, plain
 from stem4d_panel.scan import probe as probing
 from stem4d_panel.scan.about import info
 from stem4d_panel.scan.calibration import calibrate
@@ -440,13 +441,18 @@ def test_links_are_followed_inside_the_root_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("back", [False, True])
+@pytest.mark.parametrize(("name", "reader"), [("a.h5", hdf5), ("a.npy", plain)])
 def test_a_file_that_is_swapped_while_it_is_opened_is_noticed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, back: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reader: Any, back: bool
 ) -> None:
     root = tmp_path / "data"
     root.mkdir()
-    path, secret = write(root / "a.h5"), write(tmp_path / "secret.h5", DATA + 1)
-    kept, read = root / "kept.h5", hdf5.read
+    path, secret, kept, read = root / name, tmp_path / f"secret{name}", root / "kept", reader.read
+    for file, values in ((path, DATA), (secret, DATA + 1)):
+        if reader is plain:
+            np.save(file, values)
+        else:
+            write(file, values)
 
     def swapped(*args: Any) -> Any:
         path.rename(kept)
@@ -457,9 +463,9 @@ def test_a_file_that_is_swapped_while_it_is_opened_is_noticed(
             if back:
                 kept.replace(path)
 
-    monkeypatch.setattr(hdf5, "read", swapped)
+    monkeypatch.setattr(reader, "read", swapped)
     says = "changed while it was opened" if back else "lies outside the folder that is served"
-    with pytest.raises(DataError, match=rf"^a\.h5: {says}$"):
+    with pytest.raises(DataError, match=rf"^{re.escape(name)}: {says}$"):
         open_scan(path, root=root)
 
 
