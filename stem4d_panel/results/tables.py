@@ -215,5 +215,11 @@ TABLES: dict[str, Callable[[Result], Table]] = {
 
 
 def shown(rows: Sequence[Sequence[Cell]]) -> list[list[str]]:
-    """Cells as text for a reader: three significant digits."""
-    return [["–" if c in (None, "") else f"{c:.3g}" if isinstance(c, float) else str(c) for c in row] for row in rows]
+    """Cells as text for a reader: numbers with three significant digits."""
+
+    def text(cell: Cell) -> str:
+        if isinstance(cell, float):
+            return f"{cell:#.3g}".rstrip(".") if cell else "0"
+        return "–" if cell in (None, "") else str(cell)
+
+    return [[text(cell) for cell in row] for row in rows]
