@@ -14,6 +14,7 @@ CRYSTALLINE = (
     "#88CCEE", "#44AA99", "#DDCC77", "#CC6677", "#AA4499", "#999933", "#882255",
 )  # fmt: skip
 OTHER = ("#9A9A9A", "#C4C4C4", "#6E6E6E", "#B0A090", "#7F8C9A", "#D6D0C4")
+INK = "#1d2430"  # of text and lines; a colour of its own, so that a page can put its own in its place
 UNASSIGNED = "#404040"
 WHEEL = 1.9  # half the width of the wheel's figure, in radii of the wheel
 

@@ -16,6 +16,7 @@ from stem4d_panel.measure.products import ring_means
 from stem4d_panel.measure.spots import families
 from stem4d_panel.results import class_text
 from stem4d_panel.results.colours import (
+    INK,
     WHEEL,
     class_colours,
     class_overlay,
@@ -28,7 +29,6 @@ from stem4d_panel.results.colours import (
 )
 from stem4d_panel.results.geometry import ABOVE, branches, circle, label_places
 from stem4d_panel.results.paper import (
-    INK,
     WIDTH,
     How,
     chosen,

@@ -17,7 +17,6 @@ from stem4d_panel.results.geometry import bounds
 from stem4d_panel.results.result import Result
 from stem4d_panel.scan.scan import Axis
 
-INK = "#1d2430"  # of text and lines; a colour of its own, so that a page can put its own in its place
 WIDTH = 7.0  # inches: two columns of a journal
 
 

@@ -11,19 +11,19 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import matplotlib as mpl
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from stem4d_panel import __version__
 from stem4d_panel.errors import DataError, SettingError
-from stem4d_panel.results import drawings
-from stem4d_panel.results.paper import INK, How
+from stem4d_panel.results.colours import INK
 from stem4d_panel.results.result import Result
 from stem4d_panel.runtime.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from stem4d_panel.results.paper import How
 
 ENDINGS = (".svg", ".pdf", ".png")
 SCALES = ("root", "log", "linear")
@@ -49,7 +49,7 @@ def draw(result: Result, name: str, **options: Any) -> Figure:
     name : str
         One of `FIGURES`.
     **options
-        See `How`; each figure takes those that `FIGURES` names.
+        See `paper.How`; each figure takes those that `FIGURES` names.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def draw(result: Result, name: str, **options: Any) -> Figure:
         If the figure is not known, or does not take an option or its value.
     """
     with _alone():
-        return _known(name).make(result, _how(result, name, options))
+        return _maker(name)(result, _how(result, name, options))
 
 
 def save_figure(result: Result, name: str, path: str | Path, overwrite: bool = False, **options: Any) -> Path:
@@ -104,13 +104,20 @@ def _metadata(ending: str) -> dict[str, str | None]:
 @contextmanager
 def _alone() -> Iterator[None]:
     """Our style, in one thread at a time; a sign that the font lacks is no reason to warn."""
-    with _ALONE, mpl.rc_context(_STYLE), warnings.catch_warnings():
+    import matplotlib as mpl
+
+    with _ALONE, mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()  # whatever the user's own matplotlibrc says
+        mpl.rcParams.update(_STYLE)
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield
 
 
 def _how(result: Result, name: str, options: dict[str, Any]) -> How:
-    takes = _known(name).takes
+    from stem4d_panel.results.paper import How
+
+    check_name(name)
+    takes = FIGURES[name]
     for option in options:
         if option not in takes:
             known = f"takes {', '.join(takes)}" if takes else "takes no options"
@@ -124,33 +131,34 @@ def _how(result: Result, name: str, options: dict[str, Any]) -> How:
     return how
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """A figure, and which parts of `How` it takes."""
-
-    make: Callable[[Result, How], Figure]
-    takes: tuple[str, ...] = ()
-
-    @property
-    def shows(self) -> str:
-        """What it shows, as a sentence."""
-        return self.make.__doc__ or ""
-
-
-FIGURES: dict[str, Drawing] = {
-    "classes": Drawing(drawings.classes),
-    "class-maps": Drawing(drawings.class_maps, ("label",)),
-    "class-patterns": Drawing(drawings.class_patterns, ("label", "scale", "rings")),
-    "orientation": Drawing(drawings.orientation, ("label",)),
-    "sizes": Drawing(drawings.sizes, ("label",)),
-    "profiles": Drawing(drawings.profiles, ("label",)),
-    "components": Drawing(drawings.components, ("scale",)),
-    "dendrogram": Drawing(drawings.dendrogram),
-    "error": Drawing(drawings.error),
-}  # fmt: skip
+# each with the parts of `How` that it takes
+FIGURES: dict[str, tuple[str, ...]] = {
+    "classes": (),
+    "class-maps": ("label",),
+    "class-patterns": ("label", "scale", "rings"),
+    "orientation": ("label",),
+    "sizes": ("label",),
+    "profiles": ("label",),
+    "components": ("scale",),
+    "dendrogram": (),
+    "error": (),
+}
 
 
-def _known(name: str) -> Drawing:
+def shows(name: str) -> str:
+    """What a figure shows, as a sentence."""
+    return _maker(name).__doc__ or ""
+
+
+def check_name(name: str) -> None:
+    """Refuse a figure that is none of `FIGURES`."""
     if name not in FIGURES:
         raise SettingError(f"figure: {name!r} is not one of {', '.join(FIGURES)}")
-    return FIGURES[name]
+
+
+def _maker(name: str) -> Callable[[Result, How], Figure]:
+    """The function in `drawings` that draws a figure."""
+    check_name(name)
+    from stem4d_panel.results import drawings
+
+    return getattr(drawings, name.replace("-", "_"))  # type: ignore[no-any-return]

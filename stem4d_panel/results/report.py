@@ -9,9 +9,8 @@ from pathlib import Path
 
 from stem4d_panel import __version__
 from stem4d_panel.results import class_text
-from stem4d_panel.results.colours import class_colours
-from stem4d_panel.results.paper import INK
-from stem4d_panel.results.plots import FIGURES, svg_text
+from stem4d_panel.results.colours import INK, class_colours
+from stem4d_panel.results.plots import shows, svg_text
 from stem4d_panel.results.report_style import STYLE
 from stem4d_panel.results.result import Result
 from stem4d_panel.results.tables import shown, table
@@ -351,6 +350,6 @@ def _figure(result: Result, name: str, caption: str) -> str:
     width = re.search(r'width="([\d.]+)pt" height="[\d.]+pt"', svg)
     if width is not None:
         svg = svg.replace(width.group(0), f'style="max-width:{float(width.group(1)) * 1.8:.0f}px"', 1)
-    alt = html.escape(FIGURES[name].shows.rstrip("."), quote=True)
+    alt = html.escape(shows(name).rstrip("."), quote=True)
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{alt}" ', 1)
     return f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"

@@ -63,7 +63,10 @@ code { font: 13px ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: an
   thead { display: table-header-group; }
   tr { break-inside: avoid; }
   .scroll { overflow: visible; }
-  table { font-size: 8.5pt; }
+  table { font-size: 8pt; }
+  th, td, td:not(.text) { padding: 2px 6px 2px 0; white-space: normal; }
+  .facts { grid-template-columns: repeat(6, 1fr); }
+  .facts dd { font-size: 12pt; }
   .pair { grid-template-columns: 1fr 1fr; }
   a { color: inherit; text-decoration: none; }
 }

@@ -64,9 +64,14 @@ def table(result: Result, name: str) -> Table:
     SettingError
         If there is no such table.
     """
+    check_name(name)
+    return TABLES[name](result)
+
+
+def check_name(name: str) -> None:
+    """Refuse a table that is none of `TABLES`."""
     if name not in TABLES:
         raise SettingError(f"table: {name!r} is not one of {', '.join(TABLES)}")
-    return TABLES[name](result)
 
 
 def save_table(result: Result, name: str, path: str | Path, overwrite: bool = False) -> Path:
