@@ -13,6 +13,7 @@ from stem4d_panel.results import export as exporting
 from stem4d_panel.results import plots, tables
 from stem4d_panel.results.emd import ENDINGS as EMD_ENDINGS
 from stem4d_panel.results.emd import save_emd
+from stem4d_panel.results.offers import ENDINGS
 from stem4d_panel.results.result import Result
 from stem4d_panel.results.store import load_result
 
@@ -64,7 +65,7 @@ def export(
             raise SettingError(f"{next(iter(options))}: goes with one figure, and {out} is a folder")
         return _folder(load_result(source), out, figures, names, overwrite)
     _check_target(source, out, overwrite)
-    if ending in plots.ENDINGS:
+    if ending in ENDINGS:
         name = _only("figure", figures, "classes", names, out)
         return [str(plots.save_figure(load_result(source), name, out, overwrite, **options))]
     if options:
@@ -75,7 +76,7 @@ def export(
     if ending in EMD_ENDINGS:
         _only("figure or table", (), "", [*figures, *names], out)
         return [str(save_emd(load_result(source), out, overwrite))]
-    known = ", ".join((*plots.ENDINGS, ".csv", *EMD_ENDINGS))
+    known = ", ".join((*ENDINGS, ".csv", *EMD_ENDINGS))
     raise DataError(f"{out}: what {ending} means is not known; {known}, or a folder, which has no ending")
 
 

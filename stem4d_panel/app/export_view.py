@@ -13,8 +13,7 @@ import panel_material_ui as pmui
 from stem4d_panel.app.session import Session
 from stem4d_panel.errors import Stem4dError
 from stem4d_panel.results.export import Piece, emd_piece, figure_pieces, packed, report_piece, table_pieces
-from stem4d_panel.results.plots import ENDINGS, FIGURES
-from stem4d_panel.results.tables import TABLES
+from stem4d_panel.results.offers import ENDINGS, FIGURES, TABLES
 from stem4d_panel.results.text import file_stem
 
 REPORT, FIGURE, TABLE, EMD = "report (HTML)", "figures", "tables (CSV)", "arrays for py4DSTEM (EMD)"

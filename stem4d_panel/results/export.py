@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stem4d_panel.errors import DataError
-from stem4d_panel.results.plots import ENDINGS, FIGURES, save_figure
-from stem4d_panel.results.result import Result
-from stem4d_panel.results.tables import TABLES, save_table
+from stem4d_panel.results.offers import ENDINGS, FIGURES, TABLES
+
+if TYPE_CHECKING:
+    from stem4d_panel.results.result import Result
 
 _DAY = (1980, 1, 1, 0, 0, 0)  # of files in an archive: the same result gives the same bytes
 
@@ -44,11 +46,15 @@ def figure_pieces(
     result: Result, names: Sequence[str] = tuple(FIGURES), endings: Sequence[str] = ENDINGS
 ) -> list[Piece]:
     """Figures, each in every form."""
+    from stem4d_panel.results.plots import save_figure
+
     return [Piece(name + ending, partial(save_figure, result, name)) for name in names for ending in endings]
 
 
 def table_pieces(result: Result, names: Sequence[str] = tuple(TABLES)) -> list[Piece]:
     """Tables."""
+    from stem4d_panel.results.tables import save_table
+
     return [Piece(f"table-{name}.csv", partial(save_table, result, name)) for name in names]
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from stem4d_panel import __version__
 from stem4d_panel.errors import DataError, SettingError
 from stem4d_panel.results.colours import INK
+from stem4d_panel.results.offers import ENDINGS, FIGURES
 from stem4d_panel.results.result import Result
 from stem4d_panel.runtime.files import replacing
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from stem4d_panel.results.paper import How
 
-ENDINGS = (".svg", ".pdf", ".png")
 SCALES = ("root", "log", "linear")
 _DPI = 300
 _STYLE: Any = {
@@ -129,20 +129,6 @@ def _how(result: Result, name: str, options: dict[str, Any]) -> How:
     if how.scale not in SCALES:
         raise SettingError(f"scale: {how.scale!r} is not one of {', '.join(SCALES)}")
     return how
-
-
-# each with the parts of `How` that it takes
-FIGURES: dict[str, tuple[str, ...]] = {
-    "classes": (),
-    "class-maps": ("label",),
-    "class-patterns": ("label", "scale", "rings"),
-    "orientation": ("label",),
-    "sizes": ("label",),
-    "profiles": ("label",),
-    "components": ("scale",),
-    "dendrogram": (),
-    "error": (),
-}
 
 
 def shows(name: str) -> str:

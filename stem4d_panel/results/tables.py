@@ -12,6 +12,7 @@ import numpy as np
 
 from stem4d_panel.errors import SettingError
 from stem4d_panel.measure.spots import families
+from stem4d_panel.results.offers import TABLES
 from stem4d_panel.results.result import Result
 from stem4d_panel.runtime.files import replacing
 
@@ -65,7 +66,7 @@ def table(result: Result, name: str) -> Table:
         If there is no such table.
     """
     check_name(name)
-    return TABLES[name](result)
+    return _MAKERS[name](result)
 
 
 def check_name(name: str) -> None:
@@ -210,7 +211,7 @@ def _merges(result: Result) -> Table:
     return Table("merges", "one row a merge of the tree; components come first in the numbers", heads, tuple(rows))
 
 
-TABLES: dict[str, Callable[[Result], Table]] = {
+_MAKERS: dict[str, Callable[[Result], Table]] = {
     "classes": _classes,
     "components": _components,
     "particles": _particles,
