@@ -33,8 +33,9 @@ class ExportView:
         self._figures = pn.Row(self.figure, self.ending, sizing_mode="stretch_width", margin=0, visible=False)
         # without a callback of its own: Panel would hand over a file after a failure, too, and work in the event loop
         self.button = pmui.FileDownload(
-            label="Export", filename="report.html", variant="outlined", disabled=True, css_classes=["export"], **_FIELD
+            label="Export", filename="report.html", disabled=True, css_classes=["export"], **_FIELD
         )
+        self.button.variant = "outlined"  # as an argument, Panel warns of its own name for it
         self.what.param.watch(self._chosen, "value")
         self.button.param.watch(self._clicked, "_clicks")
         self.layout = pn.Column(

@@ -55,7 +55,7 @@ def classes(result: Result, how: How) -> Figure:
     colours = class_colours(result.findings)
     picture(ax, over_counts(result, class_overlay(strengths(result.classes.located), colours)), y, x)
     handles = [
-        Patch(facecolor=colour, label=f"{heading(result, c.label)}, {100 * c.fraction:.1f} %")
+        Patch(facecolor=colour, label=f"{heading(result, c.label, longest=40)}, {100 * c.fraction:.1f} %")
         for c, colour in zip(result.findings.classes, colours, strict=True)
     ]
     ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0, frameon=False)

@@ -103,10 +103,10 @@ def chosen(result: Result, how: How) -> list[int]:
     return list(range(result.classes.count)) if how.label is None else [how.label]
 
 
-def heading(result: Result, label: int, more: str = "") -> str:
+def heading(result: Result, label: int, more: str = "", longest: int = 28) -> str:
     """What stands above the picture of a class."""
     name = class_text.class_name(result.findings.classes[label])
-    return (name if len(name) <= 28 else name[:27] + "…") + (f"\n{more}" if more else "")
+    return (name if len(name) <= longest else name[: longest - 1] + "…") + (f"\n{more}" if more else "")
 
 
 def note(text: str) -> Figure:

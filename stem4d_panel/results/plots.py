@@ -124,7 +124,7 @@ def _how(result: Result, name: str, options: dict[str, Any]) -> How:
             raise SettingError(f"{option}: the figure {name} {known}")
     how = How(**options)
     count = result.classes.count
-    if how.label is not None and not (isinstance(how.label, int) and 0 <= how.label < count):
+    if how.label is not None and (isinstance(how.label, bool) or how.label not in range(count)):
         raise SettingError(f"label: {how.label} is not a class; the result has 0 to {count - 1}")
     if how.scale not in SCALES:
         raise SettingError(f"scale: {how.scale!r} is not one of {', '.join(SCALES)}")

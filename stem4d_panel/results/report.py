@@ -43,9 +43,9 @@ def save_report(result: Result, path: str | Path, overwrite: bool = False) -> Pa
     DataError
         If the file exists and `overwrite` is not set, or it cannot be written.
     """
-    path, text = Path(path), report(result)
+    path = Path(path)
     with replacing(path, overwrite) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(report(result), encoding="utf-8")
     return path
 
 

@@ -12,16 +12,19 @@ from playwright.sync_api import expect
 from ui_screen import Screen
 from ui_server import Server, Watched
 
+from stem4d_panel.results.offers import FIGURES, TABLES
+from stem4d_panel.results.result import Result
+from stem4d_panel.results.store import save_result
+
 
 def test_report_figures_and_tables_are_downloaded(
-    start_server: Callable[..., Server], watched: Watched, small_npy: Path
+    start_server: Callable[..., Server], watched: Watched, found: Result, hostile: str, tmp_path: Path
 ) -> None:
+    path = save_result(found, tmp_path / "scan.stem4d.hspy")
     page = watched.page
-    page.goto(start_server("stem4d_panel", "serve", str(small_npy), "--no-browser").url)
+    page.goto(start_server("stem4d_panel", "serve", str(path), "--no-browser").url)
     screen = Screen(page)
     screen.wait_ready()
-    for row in page.locator(".class-table tbody tr").all():  # measured
-        expect(row.locator("td").nth(7)).not_to_have_text("…")
     button = page.get_by_role("button", name="Export", exact=True)
 
     def exported() -> tuple[str, bytes]:
@@ -30,30 +33,33 @@ def test_report_figures_and_tables_are_downloaded(
         return download.value.suggested_filename, Path(download.value.path()).read_bytes()
 
     name, report = exported()
-    assert name == "scan-report.html"
+    assert name == "small-report.html"
     other = page.context.new_page()  # whose requests are watched, too
     other.set_content(report.decode())
     classes = other.get_by_role("region", name="Classes, sorted by intensity")
     expect(classes.locator("tbody tr")).to_have_count(screen.rows())
-    assert other.locator("figure svg").count() == 9
+    expect(classes).to_contain_text(hostile)
+    expect(other.get_by_role("img")).to_have_count(len(FIGURES))
     other.close()
 
     screen.choose("Export", "tables (CSV)")
     screen.choose("Table", "classes")
     name, table = exported()
-    assert name == "scan-classes.csv"
+    assert name == "small-classes.csv"
     assert exported() == (name, table)  # what has not changed arrives a second time
     rows = list(csv.DictReader(io.StringIO(table.decode("utf-8-sig"))))
     assert [row["class"] for row in rows] == [str(i) for i in range(screen.rows())]
 
-    screen.choose("Export", "figures")
-    screen.choose("As", "PDF")
-    if shot := __import__("os").environ.get("STEM4D_SCREENSHOT"):
-        button.scroll_into_view_if_needed()
-        page.screenshot(path=shot)
+    screen.choose("Table", "all")
     name, archive = exported()
-    assert name == "scan-figures-pdf.zip"
+    assert name == "small-tables.zip"
     with zipfile.ZipFile(io.BytesIO(archive)) as files:
-        assert len(files.namelist()) == 9
-        assert all(files.read(n).startswith(b"%PDF") for n in files.namelist())
+        assert files.namelist() == [f"table-{table}.csv" for table in TABLES]
+
+    screen.choose("Export", "figures")
+    screen.choose("Figure", "dendrogram")
+    screen.choose("As", "PDF")
+    name, figure = exported()
+    assert name == "small-dendrogram.pdf"
+    assert figure.startswith(b"%PDF")
     watched.check()
