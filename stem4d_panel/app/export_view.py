@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +26,7 @@ class ExportView:
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self.thread: threading.Thread | None = None  # that makes the last export
         self.what = pmui.Select(label="Export", options=[REPORT, FIGURE, TABLE, EMD], value=REPORT, **_FIELD)
         self.figure = pmui.Select(label="Figure", options=[ALL, *FIGURES], value=ALL, **_FIELD)
         self.table = pmui.Select(label="Table", options=[ALL, *TABLES], value=ALL, visible=False, **_FIELD)
@@ -65,24 +66,39 @@ class ExportView:
             return "result.emd", lambda result: [emd_piece(result)]
         return "report.html", lambda result: [report_piece(result)]
 
-    async def _clicked(self, event: Any) -> None:
+    def _clicked(self, event: Any) -> None:
         analysis = self.session.analysis
         if analysis is not None and not analysis.ready("details"):  # is computed in one thread alone
             self.session.say("info", "the classes are still being measured; export them in a moment")
             return
-        name, make = self._plan()
-        # the same data would not arrive a second time
-        self.button.param.update(disabled=True, label="Exporting …", data=None)
         try:
             result = self.session.current_result()
-            made = await asyncio.to_thread(lambda: packed(make(result)))
-            self.button.filename = f"{file_stem(result.name)}-{name}"
-            self.button.file = io.BytesIO(made)
-            self.button.transfer(download=True)
         except Stem4dError as error:
             self.session.say("error", str(error))
+            return
+        name, make = self._plan()
+        # later: events that arise while Panel takes in a message of the page may leave after those that follow them;
+        # no data: the same ones would not arrive a second time
+        self.session._call(lambda: self.button.param.update(disabled=True, label="Exporting …", data=None))
+        self.thread = threading.Thread(target=self._make, args=(result, name, make), daemon=True)
+        self.thread.start()
+
+    def _make(self, result: Any, name: str, make: Callable[[Any], list[Piece]]) -> None:
+        """In a thread of its own: nothing here runs compiled loops, which need the compute thread."""
+        made, failure = b"", ""
+        try:
+            made = packed(make(result))
+        except Stem4dError as error:
+            failure = str(error)
         except Exception as error:  # a failed export must not end in silence
-            self.session.say("error", f"the export failed: {type(error).__name__}: {error}")
-        finally:
-            self.button.file = None  # or the next click would send it again
-            self.button.param.update(disabled=False, label="Export")
+            failure = f"the export failed: {type(error).__name__}: {error}"
+        self.session._call(lambda: self._deliver(f"{file_stem(result.name)}-{name}", made, failure))
+
+    def _deliver(self, name: str, made: bytes, failure: str) -> None:
+        self.button.param.update(disabled=False, label="Export", filename=name)
+        if failure:
+            self.session.say("error", failure)
+            return
+        self.button.file = io.BytesIO(made)
+        self.button.transfer(download=True)
+        self.button.file = None  # or the next click would send it again

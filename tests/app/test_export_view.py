@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from typing import Any
 
@@ -17,7 +16,9 @@ from stem4d_panel.results.text import file_stem
 
 
 def exported(view: ExportView) -> bytes | None:
-    asyncio.run(view._clicked(None))
+    view.button._handle_click()
+    if view.thread is not None:
+        view.thread.join(60)
     data = view.button.data
     return None if data is None else base64.b64decode(data.partition(",")[2])
 
