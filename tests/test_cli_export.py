@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,9 @@ def test_the_result_itself_is_never_replaced(saved: Path, tmp_path: Path, capsys
     assert code == 2
     assert "never replaced" in err
     assert saved.read_bytes() == before
+
+
+def test_menus_load_nothing_heavy_and_files_no_screen() -> None:
+    code = "import sys; from stem4d_panel.results import export; light = set(sys.modules); from stem4d_panel import cli_export; from stem4d_panel.results import drawings, report; print(*light & {'numba', 'scipy', 'matplotlib', 'h5py'}, *{'panel', 'bokeh', 'holoviews', 'matplotlib.pyplot'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -48,7 +48,7 @@ class ExportView:
 
     def enable(self) -> None:
         """There is a result."""
-        self.button.disabled = False
+        self.button.disabled = self.thread is not None and self.thread.is_alive()  # which enables it at its end
 
     def _plan(self) -> tuple[str, Callable[[Any], list[Piece]]]:
         """What the file is called after the scan's name, and what makes its parts of a result."""
