@@ -379,3 +379,50 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(v) for v in value]
     return None if isinstance(value, float) and value - value != 0 else value
+
+
+Saved = Annotated[str, typer.Argument(metavar="RESULT", help="A saved result.", show_default=False)]
+
+
+@app.command("report")
+def report_command(
+    result: Saved,
+    output: Annotated[str, typer.Option("-o", "--output", metavar="OUT.html", help="The page to write.")],
+    overwrite: Overwrite = False,
+) -> None:
+    """Write one page of figures and numbers of a result, which holds all it shows."""
+    from stem4d_panel import cli_export
+
+    print(_line(cli_export.report(result, output, overwrite)))
+
+
+@app.command("export")
+def export_command(
+    result: Saved,
+    output: Annotated[
+        str,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT",
+            help="Its ending says what: .svg, .pdf, .png a figure, .csv a table, .emd or .h5 arrays for py4DSTEM; a folder everything.",
+        ),
+    ],
+    figure: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Figure, such as class-patterns; classes when absent.")
+    ] = None,
+    table: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Table, such as particles; classes when absent.")
+    ] = None,
+    label: Annotated[int | None, typer.Option(metavar="NUMBER", help="The class that the figure shows.")] = None,
+    scale: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Intensities of patterns: root, log or linear.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write figures, tables or arrays of a result for other programs."""
+    from stem4d_panel import cli_export
+
+    options = {name: value for name, value in (("label", label), ("scale", scale)) if value is not None}
+    for path in cli_export.export(result, output, figure or (), table or (), options, overwrite):
+        print(_line(path))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stem4d_panel.results.result import Result
 from stem4d_panel.scan.sample import sample_scan
 from stem4d_panel.scan.scan import Scan
 
@@ -49,3 +50,18 @@ def small() -> Scan:
         convergence=1.5,
         name="small",
     )
+
+
+@pytest.fixture(scope="session")
+def hostile() -> str:
+    """A class's name that must stay text wherever it is written."""
+    return "<b onload>ü $x$ & co"
+
+
+@pytest.fixture(scope="session")
+def found(small: Scan, hostile: str) -> Result:
+    """A result of the small scan, with names of classes and a component moved by hand."""
+    from stem4d_panel.analysis import Analysis
+
+    names, moves = f"5: 0={hostile}, 1=@SUM(A1)", "5: 4>"
+    return Analysis(small, rank=5, prepare__bin=1, seed=3, cluster__names=names, cluster__moves=moves).result()

@@ -8,10 +8,10 @@ import panel as pn
 import panel_material_ui as pmui
 
 from stem4d_panel.app.class_table import ClassTable
-from stem4d_panel.app.class_text import class_name, diameter, members, spacings, symmetry
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.text import Html
 from stem4d_panel.by_hand import LONGEST
+from stem4d_panel.results.class_text import class_name, diameter, members, spacings, symmetry
 
 HEADS = [
     ("class", "sorted by intensity"),

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import holoviews as hv
 import numpy as np
 
-from stem4d_panel.app import palette
 from stem4d_panel.app.figures import Frame, Glyphs, Picture, layers, lines, paint_layers
+from stem4d_panel.results.colours import WHEEL, wheel
 
 GREY = "#808080"  # readable in light and dark
 BINS = 14
-_WHEEL = 1.9  # half the width of the wheel's figure, in radii of the wheel
 
 
 class Chart:
@@ -127,7 +125,7 @@ class Wheel:
         self.frame = Frame(name, (size, size), self.labels.hook)
         self.picture = Picture(self.frame, (f"{name}_x", f"{name}_y"))
         self.pane = self.frame.pane(self.picture.layer, default_tools=[])
-        self.frame.resize((-_WHEEL, -_WHEEL, _WHEEL, _WHEEL), (size, size))
+        self.frame.resize((-WHEEL, -WHEEL, WHEEL, WHEEL), (size, size))
 
     def show(self, period: float | None) -> None:
         """The wheel of a period in degrees; None for none."""
@@ -141,17 +139,6 @@ class Wheel:
     def close(self) -> None:
         """Let go of the figure."""
         self.pane.object = None
-
-
-@lru_cache(maxsize=8)  # there are five periods
-def wheel(period: float, size: int) -> np.ndarray:
-    """A wheel of colours as RGBA (size, size, 4), transparent around it."""
-    y, x = (np.mgrid[:size, :size] + 0.5) * (2 * _WHEEL / size) - _WHEEL
-    angle, radius = np.rad2deg(np.arctan2(y, x)) % 360, np.hypot(y, x)
-    inside = (radius > 0.4) & (radius < 1)
-    out = palette.orientation_overlay(np.where(inside, angle % period, np.nan), period)
-    out[inside & (angle > period), 3] = 70
-    return out
 
 
 def _add_text(figure: Any, source: Any) -> None:

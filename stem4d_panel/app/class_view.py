@@ -10,19 +10,19 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
-from stem4d_panel.app import class_text, palette
+from stem4d_panel.app import palette
 from stem4d_panel.app.class_plots import ProfileChart, SizesChart, Wheel
-from stem4d_panel.app.figures import Frame, Glyphs, Picture, bounds, coordinates, frame_size, labels, same
+from stem4d_panel.app.figures import Frame, Glyphs, Picture, coordinates, frame_size, labels, same
 from stem4d_panel.app.map_view import coloured_over
-from stem4d_panel.app.pattern_figure import Look, PatternFigure, circle, nm_unit
+from stem4d_panel.app.pattern_figure import Look, PatternFigure, nm_unit
 from stem4d_panel.app.session import Session, Shown
 from stem4d_panel.app.text import Html, caption_below, safe_text, say
 from stem4d_panel.measure.details import ClassDetail, Details
 from stem4d_panel.measure.findings import ClassFinding, Findings
 from stem4d_panel.measure.products import ring_means
 from stem4d_panel.measure.spots import families
-
-_DIRECTIONS = np.deg2rad(np.arange(7.5, 360, 15))
+from stem4d_panel.results import class_text
+from stem4d_panel.results.geometry import bounds, circle, label_places
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,6 @@ class Subject:
 def class_orientation(findings: Findings, label: int) -> np.ndarray:
     """Orientation at the positions of one class, NaN elsewhere."""
     return np.where(findings.position_labels == label, findings.orientation, np.float32(np.nan))
-
-
-def label_places(radii: list[float], spots: np.ndarray) -> np.ndarray:
-    """A place (x, y) on each circle, as far as can be from spots (n, 2) and the labels before it."""
-    taken, ways = spots, np.stack([np.cos(_DIRECTIONS), np.sin(_DIRECTIONS)], axis=1)
-    out = []
-    for radius in radii:
-        free = np.hypot(*(radius * ways[:, None] - taken[None]).T).min(axis=0)
-        out.append(radius * ways[int(free.argmax())])
-        taken = np.concatenate([taken, out[-1:]])
-    return np.array(out).reshape(-1, 2)
 
 
 class ClassView:

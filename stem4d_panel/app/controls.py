@@ -9,11 +9,13 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
+from stem4d_panel.app.export_view import ExportView
 from stem4d_panel.app.fields import Field, Told
 from stem4d_panel.app.picker import Picker
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.shell import STEPS
 from stem4d_panel.app.text import Html, safe_text
+from stem4d_panel.results.text import file_stem
 
 THEME = {
     "palette": {"primary": {"main": "#31688e"}},
@@ -179,6 +181,7 @@ class Controls:
             sizing_mode="stretch_width",
             disabled=True,
         )
+        self.export = ExportView(self.session)
         threshold = self._field("cluster.threshold", css_classes=["threshold"])
         self.suggested = Html("", sizing_mode="stretch_width", margin=(0, 14))
         return [
@@ -194,6 +197,7 @@ class Controls:
                 ("cluster.integrate", "measure.level"),
             ),
             self.save,
+            self.export.layout,
         ]
 
     # ---- what the user does ------------------------------------------------------------------------------------------
@@ -343,6 +347,5 @@ class Controls:
         lines = [f"relative error {factors.relative_error:.4f} · {factors.iterations} iterations"]
         lines += [f"⚠ {safe_text(w)}" for w in factors.warnings]
         self.fitted.object = '<div style="font-size:11px;line-height:1.5;opacity:.8">' + "<br>".join(lines) + "</div>"
-        self.save.param.update(
-            disabled=False, filename=f"{Path(shown.name).stem or 'result'}.stem4d.hspy".replace("/", "_")
-        )
+        self.save.param.update(disabled=False, filename=f"{file_stem(shown.name)}.stem4d.hspy")
+        self.export.enable()

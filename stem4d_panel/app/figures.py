@@ -21,6 +21,7 @@ from datashader import Canvas
 from holoviews.streams import Pipe, RangeXY
 from panel.io.document import hold
 
+from stem4d_panel.results.geometry import Box
 from stem4d_panel.scan.scan import Axis
 
 hv.Store.set_current_backend("bokeh")
@@ -29,15 +30,7 @@ silence(FIXED_SIZING_MODE)
 # pictures of the screen's size need no WebGL, which is slow in software and has few contexts in a page
 hv.Store.renderers["bokeh"].webgl = False
 
-Box = tuple[float, float, float, float]
 _DECADES = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0]
-
-
-def bounds(y: Axis, x: Axis) -> tuple[float, float, float, float]:
-    """Extents (left, bottom, right, top) of an image whose row 0 is drawn on top: rows count downwards from 0 as -y."""
-    left = x.offset - x.scale / 2
-    top = -(y.offset - y.scale / 2)
-    return left, top - y.size * y.scale, left + x.size * x.scale, top
 
 
 def to_index(y: Axis, x: Axis, px: float, py: float) -> tuple[int, int]:

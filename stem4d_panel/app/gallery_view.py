@@ -11,10 +11,10 @@ import panel as pn
 import panel_material_ui as pmui
 
 from stem4d_panel.app import palette
-from stem4d_panel.app.class_text import class_name
 from stem4d_panel.app.figures import Frame, Glyphs, Picture, layers, paint_layers
 from stem4d_panel.app.gesture import Gesture
 from stem4d_panel.app.session import Session, Shown
+from stem4d_panel.results.class_text import class_name
 
 _STAY, _OWN = "no component is chosen", "a class of its own"
 EDGE = 4  # pixels of the frame around a thumbnail

@@ -10,14 +10,15 @@ import panel as pn
 import panel_material_ui as pmui
 
 from stem4d_panel.app import palette, preparation
-from stem4d_panel.app.class_text import class_name
-from stem4d_panel.app.figures import Frame, Paint, Picture, bounds, contours, coordinates, frame_size, lines, to_index
+from stem4d_panel.app.figures import Frame, Paint, Picture, contours, coordinates, frame_size, lines, to_index
 from stem4d_panel.app.gesture import Drag, Gesture
 from stem4d_panel.app.readout import Readout
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.text import caption_below, say
 from stem4d_panel.errors import Stem4dError
 from stem4d_panel.measure.products import memberships
+from stem4d_panel.results.class_text import class_name
+from stem4d_panel.results.geometry import bounds
 
 MODES = [
     "classes", "class share", "component", "orientation", "virtual image", "virtual detector", *preparation.BEAM,

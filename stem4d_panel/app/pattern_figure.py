@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from stem4d_panel.app import palette
-from stem4d_panel.app.figures import Frame, Picture, bounds, coordinates, frame_size, labels, lines
+from stem4d_panel.app.figures import Frame, Picture, coordinates, frame_size, labels, lines
 from stem4d_panel.app.gesture import Drag, Gesture
 from stem4d_panel.app.readout import Readout
 from stem4d_panel.app.session import Shown
 from stem4d_panel.measure.reading import d_spacing
+from stem4d_panel.results.geometry import bounds, circle
 from stem4d_panel.scan.scan import Axis
 from stem4d_panel.scan.units import wavelength_nm
 
 MASK, DRAWN = "#7fe5ff", "#ffd54f"  # colours of the mask's circles and of what a hand has drawn
-_TURN = np.linspace(0, 2 * np.pi, 121)
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,6 @@ class Look:
     table: str = "inferno"
     clip: float = 0.3
     rings: bool = False
-
-
-def circle(radius: float, x: float = 0.0, y: float = 0.0) -> np.ndarray:
-    """A circle as a path."""
-    return np.stack([x + radius * np.cos(_TURN), y + radius * np.sin(_TURN)], axis=1)
 
 
 def nm_unit(shown: Shown) -> float | None:

@@ -8,16 +8,17 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
-from stem4d_panel.app.class_text import class_name
 from stem4d_panel.app.gesture import Drag
 from stem4d_panel.app.look_bar import LookBar
-from stem4d_panel.app.pattern_figure import PatternFigure, circle, detector_axes, nm_unit
+from stem4d_panel.app.pattern_figure import PatternFigure, detector_axes, nm_unit
 from stem4d_panel.app.preparation import MEAN, WHOLE, bad_pixels, whole_pattern
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.text import caption_below, say
 from stem4d_panel.measure.products import symmetrised
 from stem4d_panel.measure.virtual import Detector, Outline
 from stem4d_panel.prepare.masks import polygons
+from stem4d_panel.results.class_text import class_name
+from stem4d_panel.results.geometry import circle
 from stem4d_panel.scan.scan import Axis
 
 MODES = [MEAN, "class", "class, symmetrised", "component", *(m for m in WHOLE if m != MEAN)]

@@ -6,13 +6,13 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
-from stem4d_panel.app.class_text import class_name
 from stem4d_panel.app.look_bar import LookBar
 from stem4d_panel.app.pattern_figure import PatternFigure, detector_axes, nm_unit
 from stem4d_panel.app.session import Session, Shown
 from stem4d_panel.app.text import caption_below, say
 from stem4d_panel.errors import DataError, Stem4dError
 from stem4d_panel.prepare.frames import Frames
+from stem4d_panel.results.class_text import class_name
 
 MODES = ["measured", "prepared", "model", "residual"]
 Region = tuple[int, int, int, int]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from typing import Any
 
 import panel as pn
 
+from stem4d_panel.results.text import safe_text
 
-def safe_text(value: object, limit: int = 300) -> str:
-    """A value as text in which HTML and control characters show literally."""
-    text = "".join(c if c.isprintable() else "�" for c in str(value))
-    return html.escape(text if len(text) <= limit else text[: limit - 1] + "…")
+__all__ = ["Html", "caption", "caption_below", "safe_text", "say"]
 
 
 def caption(text: str = "", **options: Any) -> Html:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import holoviews as hv
@@ -16,37 +15,10 @@ from stem4d_panel.app.gesture import Gesture, Hover
 from stem4d_panel.app.merge_view import MergeView
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.text import caption_below, say
-from stem4d_panel.cluster.classes import Classes
-from stem4d_panel.cluster.tree import Tree
+from stem4d_panel.results.geometry import ABOVE, branches, junctions
 
 DIMS = ["tree_leaf", "tree_height", "tree_leaf_end", "tree_height_end"]
-ABOVE = "#8a8a8a"
 _STEP = 1e-4  # of the threshold; less is no change
-
-
-def junctions(tree: Tree) -> tuple[np.ndarray, np.ndarray]:
-    """Where every id is drawn, x and height; parts of one crystal are joined by a bar at the foot."""
-    x, height = np.zeros(2 * tree.size - 1), tree.heights
-    x[list(tree.order)] = np.arange(tree.size)
-    bar = 0.015 * max(0.3, float(height.max()))
-    for i, row in enumerate(tree.merges):
-        x[tree.size + i] = (x[int(row[0])] + x[int(row[1])]) / 2
-        if tree.kind[i] == "place":
-            height[tree.size + i] = bar
-    return x, height
-
-
-def branches(tree: Tree, classes: Classes, colours: list[str]) -> list[tuple[float, float, float, float, str]]:
-    """Each merge as three segments (x0, y0, x1, y1, colour): in the colour of its class, or grey above the threshold."""
-    x, height = junctions(tree)
-    below, out = tree.leaves(), []
-    for i, row in enumerate(tree.merges):
-        a, b, new = int(row[0]), int(row[1]), tree.size + i
-        labels = set(classes.labels[below[new]].tolist())
-        colour = colours[labels.pop()] if len(labels) == 1 else ABOVE
-        corners = ((x[a], height[a]), (x[a], height[new]), (x[b], height[new]), (x[b], height[b]))
-        out += [(*p, *q, colour) for p, q in pairwise(corners)]
-    return out
 
 
 def _columns(rows: list[Any], *names: str) -> dict[str, list[Any]]:
