@@ -18,6 +18,7 @@ import param
 
 from stem4d_panel.app import hand
 from stem4d_panel.app.choices import Choices
+from stem4d_panel.app.history import History, changed
 from stem4d_panel.app.shell import STEPS
 from stem4d_panel.app.work import STEP_STAGES, head_start, open_steps, opening_key, run_steps, running_key, walk_steps
 from stem4d_panel.errors import SettingError, Stem4dError
@@ -87,11 +88,22 @@ class Session(Choices):
     message = param.Parameter(None, doc="(kind, text) of the last message.")
     settings = param.Parameter(None, doc="The settings wanted now.")
 
-    def __init__(self, data: Any, settings: Settings, call: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(
+        self,
+        data: Any,
+        settings: Settings,
+        call: Callable[[Callable[[], None]], None],
+        dataset: str | None = None,
+        root: Path | None = None,
+    ) -> None:
         super().__init__(settings=settings)
         self._call = call
-        self._data = data
+        self._first = (data, dataset, root)
+        self.history = History()
         self._asked: tuple[Any, str | None, Path | None] | None = None  # what was opened last: data, dataset, root
+        self._opened_now: tuple[Any, str | None] | None = (
+            None  # what is open: a path or the number of an object, dataset
+        )
         self._analysis: Any = None
         self._result: Any = None
         self._branches: Any = None  # of a saved result or a preview
@@ -140,7 +152,7 @@ class Session(Choices):
 
     def start(self) -> None:
         """Open what the session was made for."""
-        self.open(self._data)
+        self.open(*self._first)
 
     @_alone
     def change(self, changes: Mapping[str, Any]) -> bool:
@@ -148,9 +160,24 @@ class Session(Choices):
         with self.within():
             return self._change(changes)
 
-    def _change(self, changes: Mapping[str, Any]) -> bool:
+    @_alone
+    def undo(self) -> bool:
+        """Take back the last step of settings; whether there was one that is accepted."""
+        return self.history.undo(self.settings, self._restore)
+
+    @_alone
+    def redo(self) -> bool:
+        """Make again what was taken back last; whether there was something that is accepted."""
+        return self.history.redo(self.settings, self._restore)
+
+    def _restore(self, settings: Settings) -> bool:
+        with self.within():
+            return self._change({name: settings.get(name) for name in changed(self.settings, settings)}, settings)
+
+    def _change(self, changes: Mapping[str, Any], whole: Settings | None = None) -> bool:
+        """`whole` are earlier settings that come back as they were, what was stated and what was automatic included."""
         try:
-            stated = new = self.settings.replace(changes)
+            stated = new = self.settings.replace(changes) if whole is None else whole
             if self._analysis is not None:
                 new = hand.after_change(self.settings, stated, changes)
             elif self._result is not None:
@@ -166,6 +193,8 @@ class Session(Choices):
             return False
         if new == self.settings:
             return True
+        if whole is None:
+            self.history.note(self.settings, new)
         before, self.settings = self.settings, new
         if new != stated:
             self.say("info", hand.RESET)
@@ -359,6 +388,11 @@ class Session(Choices):
         from stem4d_panel.results.result import Result
 
         self.param.update(point=None, region=None, component=None, label=None, detector=None)
+        data, dataset, _ = self._asked or self._first
+        opened = (str(data) if isinstance(data, (str, Path)) else id(data), dataset)
+        if opened != self._opened_now:  # else it is the same with other settings of the data, which can be undone
+            self._opened_now = opened
+            self.history.begin()
         if isinstance(job.result, Result):
             self._result, self._analysis, self._branches = job.result, None, None
             self.settings = job.result.settings

@@ -19,6 +19,7 @@ import param
 from panel.io.document import hold
 
 from stem4d_panel.app import delivery, notebook, shell
+from stem4d_panel.app.actions import Actions
 from stem4d_panel.app.boot import boot
 from stem4d_panel.app.class_table import ClassTable  # noqa: F401  # known before the page is sent: see there
 from stem4d_panel.app.controls import THEME, Controls
@@ -62,6 +63,7 @@ class Workbench(pn.viewable.Viewer):
         if self._document is not None:
             self.session.within = partial(hold, self._document)
         self.controls = Controls(self.session, Path(folder) if folder is not None else None, self._save)
+        self.actions = Actions(self.session, self._play, everywhere=self._document is not None)
         self.screen: Any = None
         self._started = False
         # what waits for the page: Panel forgets a change made after the page was sent and before it has loaded
@@ -115,7 +117,8 @@ class Workbench(pn.viewable.Viewer):
     def __panel__(self) -> Any:
         if self._view is None:
             side = pn.Column(self.controls.layout, width=SIDEBAR, margin=(0, 6, 0, 0))
-            self._view = pn.Row(side, self._main, sizing_mode="stretch_width", margin=0)
+            main = pn.Column(self.actions.bar, self._main, sizing_mode="stretch_width", margin=0)
+            self._view = pn.Row(side, main, sizing_mode="stretch_width", margin=0)
         return self._view
 
     def page(self, poll: bool = False) -> Any:
@@ -128,11 +131,12 @@ class Workbench(pn.viewable.Viewer):
         """
         title = caption(margin=(8, 12), styles={"color": "white"})
         self.session.param.watch(lambda e: say(title, _headline(e.new)), "shown")
+        self.actions.bar.styles = {"color": "white"}
         page = pmui.Page(
             title="stem4d",
             sidebar=[self.controls.layout],
             main=[self._main],
-            header=[title],
+            header=[title, pn.HSpacer(), self.actions.bar],
             sidebar_width=SIDEBAR,
             sidebar_resizable=False,
             theme_config=THEME,
@@ -248,6 +252,11 @@ class Workbench(pn.viewable.Viewer):
             return
         kind, text = message
         self._alert.param.update(object=safe_text(text), severity=kind, visible=True)
+
+    def _play(self) -> None:
+        if self.screen is not None:
+            toggle = self.screen.ranks.play
+            toggle.value = not toggle.value
 
     def _save(self) -> io.BytesIO:
         from stem4d_panel.results.store import save_result
