@@ -68,6 +68,10 @@ export function render({ model }) {
   const mark = () => { undo.disabled = !model.can_undo; redo.disabled = !model.can_redo }
   model.on('can_undo', mark); model.on('can_redo', mark); model.on('msg:custom', copy)
   mark()
+  // the address follows without a new page, and when nothing else is to be done
+  model.on('query', () => requestIdleCallback(() => {
+    history.replaceState(history.state, '', location.pathname + model.query + location.hash)
+  }, { timeout: 1000 }))
 
   const top = () => {
     let node = bar
@@ -114,6 +118,7 @@ class ActionBar(JSComponent):
     can_undo = param.Boolean(False, doc="Whether there is a step back.")
     can_redo = param.Boolean(False, doc="Whether there is a step forth.")
     everywhere = param.Boolean(True, doc="Whether keys act wherever the mouse is: where nothing else is on the page.")
+    query = param.String("", doc="Of the page's address, which follows it.")
     keys = param.List([], doc="Keys and what they do.")
 
     _esm = _DRAW

@@ -99,6 +99,7 @@ class Session(Choices):
         super().__init__(settings=settings)
         self._call = call
         self._first = (data, dataset, root)
+        self._later: tuple[Mapping[str, Any], tuple[str, ...]] = ({}, ())
         self.history = History()
         self._asked: tuple[Any, str | None, Path | None] | None = None  # what was opened last: data, dataset, root
         self._opened_now: tuple[Any, str | None] | None = (
@@ -129,6 +130,11 @@ class Session(Choices):
         return self._result
 
     @property
+    def asked(self) -> tuple[Any, str | None]:
+        """Data and dataset that were opened last."""
+        return (self._asked or self._first)[:2]
+
+    @property
     def busy(self) -> bool:
         """Whether a job is wanted and not ended."""
         with self._lock:  # between two jobs of one change it is still busy
@@ -153,6 +159,18 @@ class Session(Choices):
     def start(self) -> None:
         """Open what the session was made for."""
         self.open(*self._first)
+
+    def once_open(self, changes: Mapping[str, Any], notes: tuple[str, ...]) -> None:
+        """Once data are open, change what a saved result came with, and tell what could not be done."""
+        self._later = (changes, notes)
+
+    @_alone
+    def continue_from(self, path: Path | None, root: Path | None) -> None:
+        """Open the scan of the saved result that is shown, the sample for None, at the settings of the result."""
+        if self._result is not None:
+            dataset = None if path is None else self._result.source.get("dataset")
+            self._asked = (path, dataset, root)  # what was stated of the file stays
+            self.open(path, dataset, root)
 
     @_alone
     def change(self, changes: Mapping[str, Any]) -> bool:
@@ -397,15 +415,26 @@ class Session(Choices):
             self._result, self._analysis, self._branches = job.result, None, None
             self.settings = job.result.settings
             self._refresh_result()
-            return
-        if hand.is_other(job.result, self._analysis, self._result):
-            self.settings = hand.without(self.settings)
-        self._result = None
-        self._analysis = Analysis(job.result, self.settings)
-        self._keys.clear()
-        for text in job.result.warnings:
-            self.say("warning", text)
-        self.refresh()
+        else:
+            warnings = list(job.result.warnings)
+            if hand.is_other(job.result, self._analysis, self._result):
+                self.settings = hand.without(self.settings)
+                warnings += [hand.OTHER_SCAN] if self._result is not None else []
+            self._result = None
+            self._analysis = Analysis(job.result, self.settings)
+            self._keys.clear()
+            for text in warnings:
+                self.say("warning", text)
+            self.refresh()
+        self._do_later()
+
+    def _do_later(self) -> None:
+        (changes, notes), self._later = self._later, ({}, ())
+        if self._result is not None:
+            for name, value in changes.items():
+                self.change({name: value})
+        if notes:
+            self.say("warning", "; ".join(notes))
 
     def _ran(self, job: Job) -> None:
         self._show_ready()
