@@ -89,7 +89,8 @@ div[role=toolbar] { display: flex; flex-wrap: nowrap; gap: 2px; align-items: cen
 div[role=toolbar] > button {
   all: unset; cursor: pointer; padding: 4px 8px; border-radius: 4px; opacity: .92; line-height: 16px;
 }
-div[role=toolbar] > span { opacity: .75; padding: 0 2px 0 12px; }
+div[role=toolbar] > span { opacity: .75; padding: 4px 2px 4px 12px; line-height: 16px; }
+@media (max-width: 900px) { div[role=toolbar] { max-width: calc(100vw - 400px); overflow-x: auto; } }
 div[role=toolbar] > button:hover { background: color-mix(in srgb, currentColor 14%, transparent); }
 button:focus-visible { outline: 2px solid currentColor; }
 div[role=toolbar] > button:disabled { opacity: .45; cursor: default; background: none; }

@@ -19,7 +19,7 @@ const put = value => { try { localStorage.setItem(KEY, value) } catch { } }
 const away = () => { try { return localStorage.getItem(KEY) === 'away' } catch { return false } }
 export function render({ model }) {
   const line = document.createElement('div'), list = document.createElement('ol'), close = document.createElement('button')
-  line.setAttribute('role', 'note'); line.setAttribute('aria-label', 'First steps')
+  line.className = 'steps'; line.setAttribute('role', 'note'); line.setAttribute('aria-label', 'First steps')
   for (const text of model.hints) {
     const item = document.createElement('li')
     item.textContent = text; list.append(item)
@@ -33,9 +33,9 @@ export function render({ model }) {
 """
 
 _STYLE = """
-div { display: flex; align-items: baseline; gap: 12px; font-size: 12px; line-height: 1.5; padding: 5px 12px; border-radius: 6px;
+.steps { display: flex; align-items: baseline; gap: 12px; font-size: 12px; line-height: 1.5; padding: 5px 12px; border-radius: 6px;
       background: color-mix(in srgb, #31688e 14%, transparent); }
-div[hidden] { display: none; }
+.steps[hidden] { display: none; }
 ol { display: flex; flex-wrap: wrap; gap: 0 18px; margin: 0; padding: 0; list-style: none; counter-reset: step; flex: 1; }
 li { counter-increment: step; }
 li::before { content: counter(step) ' '; font-weight: 700; color: #31688e; color: color-mix(in srgb, #31688e 60%, currentColor); }
