@@ -63,20 +63,28 @@ class History:
 
     def undo(self, now: Settings, apply: Callable[[Settings], bool]) -> bool:
         """Go a step back from the present settings; `apply` says whether the older ones are accepted."""
-        if not self._past or not apply(self._past[-1].before):
+        if not self._past:
             return False
-        self._past.pop()
+        step = self._past.pop()  # before, since whoever hears of the change asks what is left
         self._future.append(now)
-        return True
+        if apply(step.before):
+            return True
+        self._past.append(step)
+        self._future.pop()
+        return False
 
     def redo(self, now: Settings, apply: Callable[[Settings], bool]) -> bool:
         """Go a step forth again, as :meth:`undo`."""
-        if not self._future or not apply(self._future[-1]):
+        if not self._future:
             return False
         after = self._future.pop()
         # what is changed next is a step of its own, however soon
         self._past.append(_Step(now, frozenset(changed(now, after)), -float("inf")))
-        return True
+        if apply(after):
+            return True
+        self._past.pop()
+        self._future.append(after)
+        return False
 
 
 def changed(before: Settings, after: Settings) -> list[str]:

@@ -153,7 +153,7 @@ class Workbench(pn.viewable.Viewer):
         poll : bool
             Whether the page, until its widgets are drawn, asks the server's ``progress`` how far it has come.
         """
-        title = caption(margin=(8, 12), styles={"color": "white"})
+        title = caption(_headline(self.session.shown), margin=(8, 12), styles={"color": "white"})
         self.session.param.watch(lambda e: say(title, _headline(e.new)), "shown")
         self.actions.bar.styles = {"color": "white"}
         page = pmui.Page(

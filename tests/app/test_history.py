@@ -57,6 +57,7 @@ def test_a_refused_step_stays_where_it_is_and_the_oldest_are_forgotten() -> None
         clock.now += 2
         history.note(settings, settings := settings.replace({"seed": i + 1}))
     assert not history.undo(settings, lambda _: False)
+    assert not history.can_redo
     count = 0
     while history.undo(settings, lambda _: True):
         count += 1
@@ -72,7 +73,10 @@ def test_a_session_goes_back_and_forth_and_what_was_automatic_is_so_again(
     assert session.change({"prepare.bin": 2})  # makes components anew, which forgets the name
     assert session.settings.cluster.names is None
     run(session)
+    told: list[bool] = []
+    session.param.watch(lambda _: told.append(session.history.can_redo), "settings")
     assert session.undo()
+    assert told == [True]  # whoever hears of the change already finds what can be made again
     run(session)
     assert session.settings.cluster.names == "5: 0=B2"
     assert session.shown.findings.classes[0].name == "B2"

@@ -114,7 +114,7 @@ def test_texts_are_copied_and_every_control_has_a_name(screen: Screen, watched: 
     expect(area).to_be_focused()
     assert re.search(r"run \S+scan.npy -o scan.stem4d.hspy --rank 6\n", area.input_value())
     assert area.evaluate("e => e.selectionEnd - e.selectionStart === e.value.length")
-    page.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Close", exact=True).click()
     for fold in page.get_by_role("button", name=re.compile("^(More|Calibration|What the file does not say)$")).all():
         fold.click()
     page.get_by_role("textbox", name=re.compile("^Max iter")).wait_for()
