@@ -142,7 +142,9 @@ def _of_file(path: str) -> Settings:
     """Settings from a TOML file, or those that a result was made with."""
     if path.lower().endswith((".hspy", ".h5", ".hdf5")):
         from stem4d_panel.results.store import load_result
+        from stem4d_panel.scan.probe import probe
 
+        probe(Path(path))
         return load_result(path).settings
     changes = read_toml(path)
     try:
