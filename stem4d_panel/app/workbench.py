@@ -275,6 +275,8 @@ class Workbench(pn.viewable.Viewer):
             self._alert.visible = False
             return
         kind, text = message
+        if kind == "error" and self.session.shown.axes is None and self._folder is not None:
+            text += ". Choose another file on the left, or the simulated sample"
         self._alert.param.update(object=safe_text(text), severity=kind, visible=True)
 
     def _session(self, data: Any, settings: Settings, address: Mapping[str, Sequence[bytes | str]] | None) -> Session:

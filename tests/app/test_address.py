@@ -123,3 +123,13 @@ def test_a_result_goes_on_from_its_scan(small: Scan, tmp_path: Path) -> None:
     assert not workbench._scan.button.visible
     assert any("open its scan, scan.npy, which is not beside it" in text for text in said)
     workbench.close()
+
+
+def test_a_page_whose_data_cannot_be_opened_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "broken.h5").write_text("not a file of that kind")
+    workbench = Workbench(tmp_path / "broken.h5", folder=tmp_path)
+    run(workbench.session)
+    assert workbench._alert.object == (
+        "broken.h5: not an HDF5 file. Choose another file on the left, or the simulated sample"
+    )
+    workbench.close()
