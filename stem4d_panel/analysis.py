@@ -83,6 +83,28 @@ class Analysis:
         self._keys: dict[str, str] = {}
         self._held: dict[str, _Timed] = {}  # own values stay, however small the cache's budget is
 
+    @classmethod
+    def from_result(cls, result: Result | str | Path, scan: Any = None) -> Analysis:
+        """The analysis that a saved result came from, at the settings it was saved with.
+
+        Parameters
+        ----------
+        result : Result or path
+        scan : Scan, path or array-like, optional
+            Taken as it is. When absent, the scan's file is looked for beside that of the result.
+
+        Raises
+        ------
+        DataError
+            If the scan is not found, or one of the two cannot be opened.
+        """
+        from stem4d_panel.results.source import open_source
+        from stem4d_panel.results.store import load_result
+
+        folder = Path(result).absolute().parent if isinstance(result, (str, Path)) else None
+        found = load_result(result) if isinstance(result, (str, Path)) else result
+        return cls(open_source(found, folder) if scan is None else scan, found.settings)
+
     def replace(self, settings: Settings | Mapping[str, Any] | None = None, **changes: Any) -> Analysis:
         """The same scan with other settings; what does not depend on the change is shared."""
         base = settings if isinstance(settings, Settings) else self.settings.replace(settings or {})

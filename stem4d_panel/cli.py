@@ -127,13 +127,7 @@ def _limits(parameter: Any) -> str:
 
 def _settings(config: str | None, assigned: Sequence[str], short: dict[str, str | None]) -> Settings:
     """Defaults, then the file, then ``--set`` in order, then the short options."""
-    settings = Settings.make()
-    if config is not None:
-        changes, name = read_toml(config), Path(config).name
-        try:
-            settings = settings.replace(changes)
-        except SettingError as error:
-            raise SettingError(f"{name}: {error}") from error
+    settings = Settings.make() if config is None else _of_file(config)
     texts: dict[str, str] = {}
     for text in assigned:
         name, equals, value = text.partition("=")
@@ -142,6 +136,21 @@ def _settings(config: str | None, assigned: Sequence[str], short: dict[str, str 
         texts[SHORT_NAMES.get(name.strip(), name.strip())] = value.strip()
     texts |= {SHORT_NAMES[name]: value for name, value in short.items() if value is not None}
     return settings.replace({name: parse_value(name, value) for name, value in texts.items()})
+
+
+def _of_file(path: str) -> Settings:
+    """Settings from a TOML file, or those that a result was made with."""
+    if path.lower().endswith((".hspy", ".h5", ".hdf5")):
+        from stem4d_panel.results.store import load_result
+        from stem4d_panel.scan.probe import probe
+
+        probe(Path(path))
+        return load_result(path).settings
+    changes = read_toml(path)
+    try:
+        return Settings.make(changes)
+    except SettingError as error:
+        raise SettingError(f"{Path(path).name}: {error}") from error
 
 
 Dataset = Annotated[str | None, typer.Option(help="Path of the scan inside a file that has several.")]
@@ -234,7 +243,9 @@ def serve(
 
 @app.command()
 def run(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Scans.", show_default=False)],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT", help="Scans; sample:SEED is the simulated one.", show_default=False)
+    ],
     output: Annotated[
         str, typer.Option("-o", "--output", metavar="OUT", help="A file for one input, a folder for several.")
     ],
@@ -242,7 +253,11 @@ def run(
     threshold: Annotated[str | None, typer.Option(metavar="NUMBER", help=_help("threshold"))] = None,
     seed: Annotated[str | None, typer.Option(metavar="NUMBER", help=_help("seed"))] = None,
     config: Annotated[
-        str | None, typer.Option(metavar="FILE.toml", help="Settings, as 'stem4d settings' prints them.")
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Settings: TOML as 'stem4d settings' prints it, or a result (.hspy), whose settings are taken.",
+        ),
     ] = None,
     assigned: Assigned = None,
     dataset: Dataset = None,

@@ -15,6 +15,7 @@ from typing import Any
 from stem4d_panel.analysis import Analysis
 from stem4d_panel.by_hand import Moves, Names
 from stem4d_panel.errors import DataError, SettingError
+from stem4d_panel.results.recipe import ENDING, is_sample
 from stem4d_panel.results.result import Result
 from stem4d_panel.results.store import save_result
 from stem4d_panel.runtime.cache import Cache
@@ -24,7 +25,6 @@ from stem4d_panel.scan.readers import open_scan
 from stem4d_panel.scan.scan import Scan
 from stem4d_panel.settings import Settings
 
-ENDING = ".stem4d.hspy"
 _PARTS = {
     "prepare": ("survey", "look", "frames"),
     "factorize": ("compression", "factors"),
@@ -120,7 +120,7 @@ def plan(inputs: Sequence[str], out: str) -> list[Job]:
     if len(inputs) == 1 and not os.path.isdir(out) and not out.endswith(("/", os.sep)):
         jobs = [Job(inputs[0], out)]
     else:
-        jobs = [Job(source, str(Path(out) / (Path(source).stem + ENDING))) for source in inputs]
+        jobs = [Job(source, str(Path(out) / (_stem(source) + ENDING))) for source in inputs]
         seen: dict[str, str] = {}
         for job in jobs:
             name = Path(job.target).name
@@ -174,8 +174,7 @@ def run(
         If the input, a setting for it, or the output is refused.
     """
     check_target(job.target, overwrite)
-    probe(Path(job.source))
-    scan = open_scan(job.source, dataset, settings=settings.data)
+    scan = _open(job.source, dataset, settings)
     _check_rank(scan, settings)
     # without a budget: every stage is wanted until the result is saved, and the memory goes with the run
     analysis = Analysis(scan, settings, Cache(budget=sys.maxsize), client)
@@ -189,6 +188,19 @@ def run(
     took = analysis.seconds()
     seconds = {part: sum(took.get(stage, 0.0) for stage in stages) for part, stages in _PARTS.items()}
     return Report(job, scan, result, {**seconds, "save": saved})
+
+
+def _open(source: str, dataset: str | None, settings: Settings) -> Scan:
+    if is_sample(source):
+        from stem4d_panel.scan.sample import sample_scan
+
+        return sample_scan(int(source.partition(":")[2]))
+    probe(Path(source))
+    return open_scan(source, dataset, settings=settings.data)
+
+
+def _stem(source: str) -> str:
+    return source.replace(":", "-") if is_sample(source) else Path(source).stem
 
 
 @contextmanager

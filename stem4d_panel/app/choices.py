@@ -55,6 +55,10 @@ class Choices(param.Parameterized):
         if top <= bottom and left <= right:
             self._choose(region=(top, left, bottom, right), point=None)
 
+    def choose_nothing(self) -> None:
+        """Let go of whatever is chosen, the virtual detector included."""
+        self._choose(point=None, region=None, component=None, label=None, detector=None)
+
     def virtual_image(self) -> Any:
         """What the virtual detector sees at each position."""
         from stem4d_panel.measure.virtual import virtual_image

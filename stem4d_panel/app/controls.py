@@ -239,8 +239,7 @@ class Controls:
             self.chips[step].param.update(
                 label=state, color=_COLOURS[state], variant="filled" if state != "waiting" else "outlined"
             )
-            if note:
-                self.chips[step].description = note
+            self.chips[step].description = note or None
 
     def _show_settings(self) -> None:
         self._quiet = True

@@ -10,6 +10,7 @@ from stem4d_panel.by_hand import Moves, Names
 from stem4d_panel.settings import Settings
 
 RESET = "components are made anew: moves and names of classes are reset"
+OTHER_SCAN = "this is not the scan of the saved result: its settings are kept, its moves and names of classes are not"
 _TEXTS = ("cluster.moves", "cluster.names")
 
 
@@ -53,8 +54,11 @@ def is_other(scan: Any, analysis: Any, result: Any) -> bool:
     """Whether a scan is another one than that of the analysis or saved result before it; False without any."""
     if analysis is None and result is None:
         return False
-    before = analysis.scan.fingerprint if analysis is not None else result.source.get("fingerprint")
-    return bool(scan.fingerprint != before)
+    if analysis is not None:
+        return bool(scan.fingerprint != analysis.scan.fingerprint)
+    from stem4d_panel.results.source import is_source
+
+    return not is_source(result.source, scan)
 
 
 def replaced(before: Settings, new: Settings) -> Iterator[str]:

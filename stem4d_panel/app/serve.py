@@ -148,6 +148,8 @@ async def _main(sockets: list[Any], path: Path | None, open_browser: bool, acces
 def _import_app(path: Path | None) -> Any:
     """Import what the first page needs; returns what makes the page of a session."""
     imports.run()
+    from panel.io.state import state
+
     from stem4d_panel.app.work import head_start
     from stem4d_panel.app.workbench import Workbench
     from stem4d_panel.settings import Settings
@@ -156,7 +158,7 @@ def _import_app(path: Path | None) -> Any:
     data = path if path is not None and path.is_file() else None
 
     def session() -> Any:
-        return Workbench(data, folder=folder).page(poll=True)
+        return Workbench(data, folder=folder, address=state.session_args).page(poll=True)
 
     if folder is None or data is not None:
         head_start.begin(data, Settings.make())

@@ -18,6 +18,7 @@ import param
 
 from stem4d_panel.app import hand
 from stem4d_panel.app.choices import Choices
+from stem4d_panel.app.history import History, changed
 from stem4d_panel.app.shell import STEPS
 from stem4d_panel.app.work import STEP_STAGES, head_start, open_steps, opening_key, run_steps, running_key, walk_steps
 from stem4d_panel.errors import SettingError, Stem4dError
@@ -87,11 +88,23 @@ class Session(Choices):
     message = param.Parameter(None, doc="(kind, text) of the last message.")
     settings = param.Parameter(None, doc="The settings wanted now.")
 
-    def __init__(self, data: Any, settings: Settings, call: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(
+        self,
+        data: Any,
+        settings: Settings,
+        call: Callable[[Callable[[], None]], None],
+        dataset: str | None = None,
+        root: Path | None = None,
+    ) -> None:
         super().__init__(settings=settings)
         self._call = call
-        self._data = data
+        self._first = (data, dataset, root)
+        self._later: tuple[Mapping[str, Any], tuple[str, ...]] = ({}, ())
+        self.history = History()
         self._asked: tuple[Any, str | None, Path | None] | None = None  # what was opened last: data, dataset, root
+        self._opened_now: tuple[Any, str | None] | None = (
+            None  # what is open: a path or the number of an object, dataset
+        )
         self._analysis: Any = None
         self._result: Any = None
         self._branches: Any = None  # of a saved result or a preview
@@ -117,6 +130,11 @@ class Session(Choices):
         return self._result
 
     @property
+    def asked(self) -> tuple[Any, str | None]:
+        """Data and dataset that were opened last."""
+        return (self._asked or self._first)[:2]
+
+    @property
     def busy(self) -> bool:
         """Whether a job is wanted and not ended."""
         with self._lock:  # between two jobs of one change it is still busy
@@ -140,7 +158,19 @@ class Session(Choices):
 
     def start(self) -> None:
         """Open what the session was made for."""
-        self.open(self._data)
+        self.open(*self._first)
+
+    def once_open(self, changes: Mapping[str, Any], notes: tuple[str, ...]) -> None:
+        """Once data are open, change what a saved result came with, and tell what could not be done."""
+        self._later = (changes, notes)
+
+    @_alone
+    def continue_from(self, path: Path | None, root: Path | None) -> None:
+        """Open the scan of the saved result that is shown, the sample for None, at the settings of the result."""
+        if self._result is not None:
+            dataset = None if path is None else self._result.source.get("dataset")
+            self._asked = (path, dataset, root)  # what was stated of the file stays
+            self.open(path, dataset, root)
 
     @_alone
     def change(self, changes: Mapping[str, Any]) -> bool:
@@ -148,9 +178,24 @@ class Session(Choices):
         with self.within():
             return self._change(changes)
 
-    def _change(self, changes: Mapping[str, Any]) -> bool:
+    @_alone
+    def undo(self) -> bool:
+        """Take back the last step of settings; whether there was one that is accepted."""
+        return self.history.undo(self.settings, self._restore)
+
+    @_alone
+    def redo(self) -> bool:
+        """Make again what was taken back last; whether there was something that is accepted."""
+        return self.history.redo(self.settings, self._restore)
+
+    def _restore(self, settings: Settings) -> bool:
+        with self.within():
+            return self._change({name: settings.get(name) for name in changed(self.settings, settings)}, settings)
+
+    def _change(self, changes: Mapping[str, Any], whole: Settings | None = None) -> bool:
+        """`whole` are earlier settings that come back as they were, what was stated and what was automatic included."""
         try:
-            stated = new = self.settings.replace(changes)
+            stated = new = self.settings.replace(changes) if whole is None else whole
             if self._analysis is not None:
                 new = hand.after_change(self.settings, stated, changes)
             elif self._result is not None:
@@ -166,6 +211,8 @@ class Session(Choices):
             return False
         if new == self.settings:
             return True
+        if whole is None:
+            self.history.note(self.settings, new)
         before, self.settings = self.settings, new
         if new != stated:
             self.say("info", hand.RESET)
@@ -359,19 +406,35 @@ class Session(Choices):
         from stem4d_panel.results.result import Result
 
         self.param.update(point=None, region=None, component=None, label=None, detector=None)
+        data, dataset, _ = self._asked or self._first
+        opened = (str(data) if isinstance(data, (str, Path)) else id(data), dataset)
+        if opened != self._opened_now:  # else it is the same with other settings of the data, which can be undone
+            self._opened_now = opened
+            self.history.begin()
         if isinstance(job.result, Result):
             self._result, self._analysis, self._branches = job.result, None, None
             self.settings = job.result.settings
             self._refresh_result()
-            return
-        if hand.is_other(job.result, self._analysis, self._result):
-            self.settings = hand.without(self.settings)
-        self._result = None
-        self._analysis = Analysis(job.result, self.settings)
-        self._keys.clear()
-        for text in job.result.warnings:
-            self.say("warning", text)
-        self.refresh()
+        else:
+            warnings = list(job.result.warnings)
+            if hand.is_other(job.result, self._analysis, self._result):
+                self.settings = hand.without(self.settings)
+                warnings += [hand.OTHER_SCAN] if self._result is not None else []
+            self._result = None
+            self._analysis = Analysis(job.result, self.settings)
+            self._keys.clear()
+            for text in warnings:
+                self.say("warning", text)
+            self.refresh()
+        self._do_later()
+
+    def _do_later(self) -> None:
+        (changes, notes), self._later = self._later, ({}, ())
+        if self._result is not None:
+            for name, value in changes.items():
+                self.change({name: value})
+        if notes:
+            self.say("warning", "; ".join(notes))
 
     def _ran(self, job: Job) -> None:
         self._show_ready()

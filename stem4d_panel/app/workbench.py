@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,14 @@ import panel_material_ui as pmui
 import param
 from panel.io.document import hold
 
+from stem4d_panel.app import address as addresses
 from stem4d_panel.app import delivery, notebook, shell
+from stem4d_panel.app.actions import Actions
+from stem4d_panel.app.again import ScanOffer
 from stem4d_panel.app.boot import boot
 from stem4d_panel.app.class_table import ClassTable  # noqa: F401  # known before the page is sent: see there
 from stem4d_panel.app.controls import THEME, Controls
+from stem4d_panel.app.hints import Hints
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.text import caption, safe_text, say
 from stem4d_panel.settings import Settings
@@ -41,6 +45,8 @@ class Workbench(pn.viewable.Viewer):
         Settings to begin with.
     folder : path, optional
         Folder whose files can be opened from the screen; nothing outside it can.
+    address : mapping, optional
+        Arguments of the page's address, which say how it begins and then follow what is changed; see `app.address`.
     **changes
         Changes to the settings, such as ``rank=9``.
 
@@ -51,17 +57,25 @@ class Workbench(pn.viewable.Viewer):
     """
 
     def __init__(
-        self, data: Any = None, *, settings: Settings | None = None, folder: str | Path | None = None, **changes: Any
+        self,
+        data: Any = None,
+        *,
+        settings: Settings | None = None,
+        folder: str | Path | None = None,
+        address: Mapping[str, Sequence[bytes | str]] | None = None,
+        **changes: Any,
     ) -> None:
         super().__init__()
         delivery.mend()
         wanted = (settings or Settings.make()).replace({n.replace("__", "."): v for n, v in changes.items()})
         self._document = pn.state.curdoc if pn.state.curdoc and pn.state.curdoc.session_context else None
         self._loop, self._context = notebook.main_loop(), contextvars.copy_context()
-        self.session = Session(data, wanted, _caller(weakref.ref(self)))
+        self._folder = Path(folder) if folder is not None else None
+        self.session = self._session(data, wanted, address)
         if self._document is not None:
             self.session.within = partial(hold, self._document)
-        self.controls = Controls(self.session, Path(folder) if folder is not None else None, self._save)
+        self.controls = Controls(self.session, self._folder, self._save)
+        self.actions = Actions(self.session, self._play, everywhere=self._document is not None)
         self.screen: Any = None
         self._started = False
         # what waits for the page: Panel forgets a change made after the page was sent and before it has loaded
@@ -80,6 +94,7 @@ class Workbench(pn.viewable.Viewer):
         self._cancel.on_click(lambda _: self.session.cancel())
         self._run = pmui.Button(label="Run", size="small", visible=False, margin=(2, 8), width=80)
         self._run.on_click(lambda _: self.session.refresh())
+        self._scan = ScanOffer(self.session, self._folder)
         self._alert = pmui.Alert(
             object="",
             severity="info",
@@ -90,8 +105,17 @@ class Workbench(pn.viewable.Viewer):
             css_classes=["message"],
         )
         self._main = pn.Column(
-            pn.Row(self._status, self._progress, self._run, self._cancel, sizing_mode="stretch_width", margin=0),
+            pn.Row(
+                self._status,
+                self._progress,
+                self._scan.button,
+                self._run,
+                self._cancel,
+                sizing_mode="stretch_width",
+                margin=0,
+            ),
             self._alert,
+            Hints(sizing_mode="stretch_width", margin=(2, 8)),
             self._body,
             sizing_mode="stretch_width",
             margin=0,
@@ -99,6 +123,8 @@ class Workbench(pn.viewable.Viewer):
         self._view: Any = None
         self.session.param.watch(lambda *_: self._show_progress(), ["progress", "steps"])
         self.session.param.watch(lambda e: self._show_message(e.new), "message", onlychanged=False)
+        if address is not None:
+            addresses.Follower(self.session, self.actions.bar, self.call, wanted, data, self._folder)
         if self._document is None:
             boot.now()
             self._fill()
@@ -115,7 +141,8 @@ class Workbench(pn.viewable.Viewer):
     def __panel__(self) -> Any:
         if self._view is None:
             side = pn.Column(self.controls.layout, width=SIDEBAR, margin=(0, 6, 0, 0))
-            self._view = pn.Row(side, self._main, sizing_mode="stretch_width", margin=0)
+            main = pn.Column(self.actions.bar, self._main, sizing_mode="stretch_width", margin=0)
+            self._view = pn.Row(side, main, sizing_mode="stretch_width", margin=0)
         return self._view
 
     def page(self, poll: bool = False) -> Any:
@@ -126,13 +153,14 @@ class Workbench(pn.viewable.Viewer):
         poll : bool
             Whether the page, until its widgets are drawn, asks the server's ``progress`` how far it has come.
         """
-        title = caption(margin=(8, 12), styles={"color": "white"})
+        title = caption(_headline(self.session.shown), margin=(8, 12), styles={"color": "white"})
         self.session.param.watch(lambda e: say(title, _headline(e.new)), "shown")
+        self.actions.bar.styles = {"color": "white"}
         page = pmui.Page(
             title="stem4d",
             sidebar=[self.controls.layout],
             main=[self._main],
-            header=[title],
+            header=[title, pn.HSpacer(), self.actions.bar],
             sidebar_width=SIDEBAR,
             sidebar_resizable=False,
             theme_config=THEME,
@@ -247,7 +275,30 @@ class Workbench(pn.viewable.Viewer):
             self._alert.visible = False
             return
         kind, text = message
+        if kind == "error" and self.session.shown.axes is None and self._folder is not None:
+            text += ". Choose another file on the left, or the simulated sample"
         self._alert.param.update(object=safe_text(text), severity=kind, visible=True)
+
+    def _session(self, data: Any, settings: Settings, address: Mapping[str, Sequence[bytes | str]] | None) -> Session:
+        """The session that an address asks for, or that of the data where it asks for nothing."""
+        place = addresses.read(address or {}, self._folder)
+        root = None
+        if place.path is not None and self._folder is not None:
+            data, root = place.path, self._folder
+        session = Session(
+            None if place.sample else data,
+            settings.replace(place.changes),
+            _caller(weakref.ref(self)),
+            dataset=place.dataset,
+            root=root,
+        )
+        session.once_open(place.changes, place.refusals)
+        return session
+
+    def _play(self) -> None:
+        if self.screen is not None:
+            toggle = self.screen.ranks.play
+            toggle.value = not toggle.value
 
     def _save(self) -> io.BytesIO:
         from stem4d_panel.results.store import save_result

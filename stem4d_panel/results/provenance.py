@@ -11,6 +11,7 @@ import numpy as np
 
 from stem4d_panel import __version__
 from stem4d_panel.prepare.frames import Frames
+from stem4d_panel.results.source import sampled
 from stem4d_panel.runtime.threads import thread_count
 from stem4d_panel.scan.scan import Scan
 
@@ -24,6 +25,7 @@ def describe_source(scan: Scan) -> dict[str, Any]:
         "dataset": source.dataset if source else None,
         "bytes": source.size if source else scan.nbytes,
         "mtime_ns": source.mtime_ns if source else None,
+        "sampled": sampled(source.path) if source else None,
         "shape": list(scan.shape),
         "dtype": str(scan.dtype),
         "fingerprint": scan.fingerprint,

@@ -18,13 +18,12 @@ from stem4d_panel.cluster.tree import Suggestion, Tree
 from stem4d_panel.errors import DataError, SettingError
 from stem4d_panel.factorize.factors import Factors
 from stem4d_panel.measure.findings import ClassFinding, Findings
+from stem4d_panel.results.migrate import LAYOUT, Contents, check_layout, migrate
 from stem4d_panel.results.plain import details_from_plain, details_to_plain
 from stem4d_panel.results.result import Result
 from stem4d_panel.runtime.files import replacing
 from stem4d_panel.scan.scan import Axis
 from stem4d_panel.settings import GROUPS, Settings
-
-LAYOUT = 3
 
 # name -> axes; everything under /entry
 _ARRAYS: dict[str, tuple[str, ...]] = {
@@ -253,7 +252,7 @@ def load_result(path: str | Path) -> Result:
     Raises
     ------
     DataError
-        If the file is missing, damaged, no result, or of a newer layout.
+        If the file is missing, damaged, no result, or of a newer layout. Older layouts are brought to the present one.
     """
     path = Path(path)
     if not path.is_file():
@@ -263,10 +262,11 @@ def load_result(path: str | Path) -> Result:
             if "stem4d_layout" not in f.attrs:
                 raise DataError(f"{path.name}: is not a result of stem4d_panel")
             layout = int(f.attrs["stem4d_layout"])
-            if layout != LAYOUT:
-                what = "update stem4d_panel" if layout > LAYOUT else "analyse the scan again"
-                raise DataError(f"{path.name}: has layout {layout}, this version reads {LAYOUT}; {what}")
-            return _read(f["entry"], path.name)
+            try:
+                check_layout(layout)
+            except DataError as error:
+                raise DataError(f"{path.name}: {error}") from error
+            return _read(f["entry"], path.name, layout)
     except DataError:
         raise
     except SettingError as error:
@@ -302,22 +302,23 @@ def _moved(plain: Sequence[Any], rank: int) -> tuple[int, ...]:
     return tuple(plain)
 
 
-def _read(entry: h5py.Group, name: str) -> Result:
+def _read(entry: h5py.Group, name: str, layout: int) -> Result:
     text = entry["provenance/recipe_json"].asstr()[()]
     if hashlib.sha256(text.encode()).hexdigest() != entry["provenance/recipe_sha256"].asstr()[()]:
         raise DataError(f"{name}: its settings do not fit their checksum")
-    recipe = json.loads(text)
-    settings = Settings.make(recipe)
-    settings = Settings(
-        **{g: getattr(settings, g) for g in GROUPS},
-        explicit=frozenset(json.loads(entry["provenance/explicit_json"].asstr()[()])),
+    processes = [entry[process] for process in entry if process.startswith("process_")]
+    contents = Contents(
+        {key: np.asarray(entry[f"{key}/data"][()]) for key in _ARRAYS if key in entry},
+        {p["note/description"].asstr()[()]: json.loads(p["note/data"].asstr()[()]) for p in processes},
+        json.loads(text),
+        json.loads(entry["provenance/explicit_json"].asstr()[()]),
     )
+    migrated = migrate(contents, layout)
+    a, notes = {key: contents.arrays[key] for key in _ARRAYS}, contents.notes
+    settings = Settings.make(contents.settings)
+    settings = Settings(**{g: getattr(settings, g) for g in GROUPS}, explicit=frozenset(contents.explicit))
     axes = tuple(Axis(**axis) for axis in json.loads(entry["provenance/axes_json"].asstr()[()]))
-    a = {key: np.asarray(entry[f"{key}/data"][()]) for key in _ARRAYS}
     _check_shapes(a, axes)
-    notes = {}
-    for i, stage in enumerate(GROUPS, start=1):
-        notes[stage] = json.loads(entry[f"process_{i}/note/data"].asstr()[()])
     program: Mapping[str, Any] = json.loads(entry["provenance/program_json"].asstr()[()])
     mask = a["mask"].astype(bool)
     fit, cut = notes["factorize"], notes["cluster"]
@@ -379,7 +380,7 @@ def _read(entry: h5py.Group, name: str) -> Result:
         calibration=notes["calibration"]["calibration"],
         source=notes["data"]["source"],
         preparation=notes["prepare"]["preparation"],
-        warnings=tuple(notes["prepare"]["warnings"]),
+        warnings=(*notes["prepare"]["warnings"], *migrated),
         seconds=program.get("seconds", {}),
         provenance={k: v for k, v in program.items() if k != "seconds"},
     )

@@ -165,7 +165,8 @@ def sample_scan(seed: int = 0, *, electrons: float = 400.0, crystals: int = 10) 
     y, x = (Axis(name, SCAN, SCAN_STEP, 0.0, "nm", "file") for name in "yx")
     ky, kx = (Axis(name, DETECTOR, DETECTOR_STEP, -_PIXEL * DETECTOR_STEP, "1/nm", "file") for name in ("ky", "kx"))
     instrument = {"voltage": VOLTAGE, "convergence": CONVERGENCE}
-    return Scan(data, (y, x, ky, kx), name=f"sample (seed {seed})", instrument=instrument, truth=truth)
+    other = "" if (electrons, crystals) == (400.0, 10) else f", {electrons:g} electrons, {crystals} crystals"
+    return Scan(data, (y, x, ky, kx), name=f"sample (seed {seed}{other})", instrument=instrument, truth=truth)
 
 
 def _check(seed: int, electrons: float, crystals: int) -> None:
