@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import sys
-import textwrap
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
@@ -21,9 +20,9 @@ import typer
 from typer.main import get_command
 
 from stem4d_panel import __version__
+from stem4d_panel.cli_text import about_lines, by, finite, limits_of, line_kept, one_line, template
 from stem4d_panel.errors import Cancelled, DataError, SettingError
-from stem4d_panel.parameters import limits
-from stem4d_panel.settings import GROUPS, SHORT_NAMES, Settings, declaration, parse_value, read_toml
+from stem4d_panel.settings import SHORT_NAMES, Settings, declaration, parse_value, read_toml
 
 app = typer.Typer(
     add_completion=False,
@@ -92,14 +91,8 @@ def _tell(error: BaseException) -> int:
         text, code = f"{error.format_message().rstrip('.')} ({path} --help tells more)", int(error.exit_code)
     else:
         text, code = f"failed: {type(error).__name__}: {error} (STEM4D_DEBUG=1 tells more)", 1
-    print(f"{name}: {_line(text)}", file=sys.stderr, flush=True)
+    print(f"{name}: {one_line(text)}", file=sys.stderr, flush=True)
     return code
-
-
-def _line(text: str) -> str:
-    """A text as one line in which everything prints."""
-    joined = " ".join(part.strip() for part in text.splitlines() if part.strip())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in joined)
 
 
 def _debug() -> bool:
@@ -116,13 +109,7 @@ def _help(name: str) -> str:
     """Help of an option that stands for a setting, from the setting's declaration."""
     parameter = declaration(name)
     default = "" if parameter.default is None else f" Default {parameter.default}."
-    return f"{parameter.doc} {_limits(parameter)}{default}"
-
-
-def _limits(parameter: Any) -> str:
-    """What a parameter accepts, as a sentence."""
-    text = limits(parameter)
-    return text[0].upper() + text[1:] + "."
+    return f"{parameter.doc} {limits_of(parameter)}{default}"
 
 
 def _settings(config: str | None, assigned: Sequence[str], short: dict[str, str | None]) -> Settings:
@@ -274,6 +261,10 @@ def run(
     plain_scheduler: Annotated[
         bool, typer.Option("--plain-scheduler", help="Accept tcp:// to another machine, which is not encrypted.")
     ] = False,
+    compare: Annotated[
+        str | None,
+        typer.Option(metavar="OUT.html", help="Also write a page that compares what was found; see 'stem4d compare'."),
+    ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -282,18 +273,31 @@ def run(
     settings = _settings(config, assigned or (), short)
     from stem4d_panel import cli_run
 
-    worst = 0
+    worst, done = 0, cli_run.Batch()
+    jobs = cli_run.plan(inputs, output)
+    if compare is not None:
+        cli_run.check_page(compare, overwrite, len(jobs))
     with _within(max_memory, cache_dir), cli_run.workers(scheduler, plain_scheduler) as client:
-        for job in cli_run.plan(inputs, output):
+        for job in jobs:
             try:
                 report = cli_run.run(job, settings, dataset, overwrite, client)
-                text = json.dumps(_finite(report.as_dict())) if as_json else str(report)
+                text = json.dumps(finite(report.as_dict())) if as_json else str(report)
             except Cancelled:
                 raise
             except Exception as error:  # the next input may be sound
                 worst = max(worst, _tell(error))
+                done.failed(job, error)
                 continue
+            done.ended(report)
             print(text, flush=True)
+    if not as_json and len(jobs) > 1:
+        print("\n".join(map(line_kept, done.lines())), flush=True)
+    if compare is not None:
+        from stem4d_panel.cli_export import compare as compare_results
+
+        print(
+            one_line(compare_results(done.saved, compare, None, overwrite)), file=sys.stderr if as_json else sys.stdout
+        )
     raise typer.Exit(worst)
 
 
@@ -314,7 +318,7 @@ def info(
     probe(Path(path))
     with _within(max_memory):
         about = about_file(path, dataset, settings=settings)
-    print(json.dumps(_finite(about)) if as_json else "\n".join(map(_line_kept, _about(about))))
+    print(json.dumps(finite(about)) if as_json else "\n".join(map(line_kept, about_lines(about))))
 
 
 @app.command()
@@ -332,68 +336,13 @@ def sample(
     scan = sample_scan(seed)
     write_scan(scan, out, overwrite)
     count = len(scan.truth.crystals) if scan.truth else 0
-    print(f"{_line(out)}: {_by(scan.shape)} {scan.dtype}, {count} crystals, truth under /truth")
+    print(f"{one_line(out)}: {by(scan.shape)} {scan.dtype}, {count} crystals, truth under /truth")
 
 
 @app.command("settings")
 def settings_command() -> None:
     """Print every setting with its default, as a file for --config."""
-    print("\n".join(_template()))
-
-
-def _template() -> Iterator[str]:
-    yield f"# Settings of stem4d {__version__}, for: stem4d run --config FILE.toml"
-    yield "# Each stands here with its default; take away the # in front of those that you change."
-    for group, cls in GROUPS.items():
-        yield f"\n[{group}]"
-        for name, parameter in cls.declared().items():
-            yield ""
-            yield from textwrap.wrap(parameter.doc, 100, initial_indent="# ", subsequent_indent="# ")
-            yield f"# {_limits(parameter)}"
-            default = "" if parameter.default is None else json.dumps(parameter.default)
-            yield f"#{name} = {default}".rstrip()
-
-
-def _about(about: dict[str, Any]) -> Iterator[str]:
-    from stem4d_panel.scan.memory import in_bytes
-
-    yield f"{about['name']}: {about['format']}, {in_bytes(about['bytes_on_disk'])}"
-    for found in about["datasets"]:
-        parts = (found["path"] or "data", _by(found["shape"]), found["dtype"], found["stored"])
-        yield "  " + "  ".join(filter(None, parts))
-    if "scan_shapes" in about:
-        yield "  frames without a scan shape; data.scan_shape takes " + " or ".join(about["scan_shapes"])
-    if "shape" not in about:
-        return
-    picked = f" {about['dataset']}" if about.get("dataset") and len(about["datasets"]) > 1 else ""
-    yield f"  scan{picked}: {_by(about['shape'])} {about['dtype']}, {in_bytes(about['bytes'])} in memory"
-    for axis in about["axes"]:
-        origin = f", {axis['origin']}" if axis["origin"] != "none" else ", uncalibrated"
-        yield f"    {axis['name']:<2} {axis['size']} × {axis['scale']:.4g} {axis['units']} from {axis['offset']:.4g}{origin}"
-    units = {"voltage": "kV", "convergence": "mrad", "probe_size": "nm"}
-    for name, value in about["instrument"].items():
-        yield f"    {name} {value:.4g} {units.get(name, '')}".rstrip()
-    for text in about["warnings"]:
-        yield f"  warning: {text}"
-    yield f"  memory: {about['memory']['text']}"
-
-
-def _line_kept(text: str) -> str:
-    """As `_line`, the indent kept."""
-    return " " * (len(text) - len(text.lstrip(" "))) + _line(text)
-
-
-def _by(sizes: Sequence[int]) -> str:
-    return " × ".join(map(str, sizes)) or "one value"
-
-
-def _finite(value: Any) -> Any:
-    """Plain values with None for numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and value - value != 0 else value
+    print("\n".join(template()))
 
 
 Saved = Annotated[str, typer.Argument(metavar="RESULT", help="A saved result.", show_default=False)]
@@ -408,7 +357,7 @@ def report_command(
     """Write one page of figures and numbers of a result, which holds all it shows."""
     from stem4d_panel import cli_export
 
-    print(_line(cli_export.report(result, output, overwrite)))
+    print(one_line(cli_export.report(result, output, overwrite)))
 
 
 @app.command("export")
@@ -440,4 +389,20 @@ def export_command(
 
     options = {name: value for name, value in (("label", label), ("scale", scale)) if value is not None}
     for path in cli_export.export(result, output, figure or (), table or (), options, overwrite):
-        print(_line(path))
+        print(one_line(path))
+
+
+@app.command("compare")
+def compare_command(
+    results: Annotated[list[str], typer.Argument(metavar="RESULT", help="Saved results.", show_default=False)],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="OUT.html", help="The page to write.")],
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, metavar="NUMBER", help="Pseudo-distance up to which classes are one structure."),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Match the crystalline classes of several results under rotation, and write one page of it."""
+    from stem4d_panel import cli_export
+
+    print(one_line(cli_export.compare(results, output, threshold, overwrite)))

@@ -1,4 +1,4 @@
-"""What ``stem4d report`` and ``stem4d export`` do with a saved result. Heavy: imported when one of them begins."""
+"""What ``stem4d report``, ``export`` and ``compare`` do with saved results. Heavy: imported when one of them begins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stem4d_panel.cli_run import check_target
+from stem4d_panel.cli_run import check_page, check_target
 from stem4d_panel.errors import DataError, SettingError
 from stem4d_panel.results import export as exporting
 from stem4d_panel.results import plots, tables
@@ -26,6 +26,18 @@ def report(source: str, out: str, overwrite: bool) -> str:
         raise DataError(f"{out}: a report is a file that ends in .html")
     _check_target(source, out, overwrite)
     return str(save_report(load_result(source), out, overwrite))
+
+
+def compare(sources: Sequence[str], out: str, threshold: float | None, overwrite: bool) -> str:
+    """Write the page that compares saved results; returns what was found, in a line."""
+    from stem4d_panel.results.compare_page import save_comparison
+
+    check_page(out, overwrite, len(sources))
+    for source in sources:
+        _check_target(source, out, overwrite)
+    found = save_comparison([load_result(source) for source in sources], out, threshold, overwrite)
+    structures = len(set(found.groups.tolist()))
+    return f"{out}: {len(sources)} results, {len(found.members)} crystalline classes, {structures} structures at threshold {found.threshold:.3f}"
 
 
 def export(

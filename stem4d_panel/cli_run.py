@@ -109,6 +109,59 @@ class Report:
         return "\n".join([*lines, *(f"  warning: {text}" for text in self.result.warnings)])
 
 
+class Batch:
+    """How runs with the same settings ended."""
+
+    def __init__(self) -> None:
+        self.saved: list[str] = []
+        self._rows: list[tuple[str, ...]] = []
+        self._failed = 0
+
+    def ended(self, report: Report) -> None:
+        """A run that went well."""
+        result = report.result
+        crystalline = [c for c in result.findings.classes if c.crystalline]
+        diameters = [d for c in crystalline if (d := result.details.diameter(c.label)) is not None]
+        self.saved.append(report.job.target)
+        self._rows.append(
+            (
+                report.job.source, "done" if result.factors.converged else "not converged", str(result.factors.rank),
+                f"{result.factors.relative_error:.4f}", f"{len(crystalline)} of {result.classes.count}",
+                ", ".join(diameters[:3]) + (" …" if len(diameters) > 3 else "") or "-", str(len(result.warnings)),
+                f"{sum(report.seconds.values()):.1f} s",
+            )
+        )  # fmt: skip
+
+    def failed(self, job: Job, error: BaseException) -> None:
+        """A run that did not, for the reason that was told when it happened."""
+        self._failed += 1
+        self._rows.append((job.source, "failed", *["-"] * 6))
+
+    def lines(self) -> Iterator[str]:
+        """A table to read."""
+        heads = ("input", "state", "rank", "error", "crystalline", "diameters", "warnings", "time")
+        rows = [heads, *self._rows]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
+        yield f"{len(self.saved)} of {len(self._rows)} analysed" + (f", {self._failed} failed" if self._failed else "")
+        for row in rows:
+            yield "  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+
+
+def check_page(path: str, overwrite: bool, count: int) -> None:
+    """Refuse a page of comparison before any work is done for it.
+
+    Raises
+    ------
+    DataError
+        If it is no HTML file, could not be written, or there are fewer than two results to compare.
+    """
+    if Path(path).suffix.lower() not in (".html", ".htm"):
+        raise DataError(f"{path}: a comparison is a file that ends in .html")
+    if count < 2:
+        raise DataError(f"{path}: {count} given; a comparison takes 2 or more")
+    check_target(path, overwrite)
+
+
 def plan(inputs: Sequence[str], out: str) -> list[Job]:
     """Which input goes to which file; a folder is made where the results go into one.
 

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from stem4d_panel import Scan, __version__, cli, cli_run, load_result, open_scan, sample_scan
+from stem4d_panel import Scan, __version__, cli, cli_run, cli_text, load_result, open_scan, sample_scan
 from stem4d_panel.errors import Cancelled, DataError
 from stem4d_panel.scan.write import read_truth, write_scan
 from stem4d_panel.settings import Settings, declared
@@ -158,7 +158,7 @@ def test_long_tables_are_cut(scan_file, tmp_path, capsys, monkeypatch):
 
 
 def test_json_has_no_nan():
-    assert cli._finite({"a": [float("nan"), 1.5, (float("inf"),)]}) == {"a": [None, 1.5, [None]]}
+    assert cli_text.finite({"a": [float("nan"), 1.5, (float("inf"),)]}) == {"a": [None, 1.5, [None]]}
 
 
 @pytest.fixture
@@ -298,6 +298,45 @@ def test_several_inputs(scan_file, bad, tmp_path, capsys):
     # into a folder that exists, a single input keeps its name
     assert run(capsys, "run", other, "-o", folder, "--rank", 1, "--overwrite", *QUICK)[0] == 0
     assert load_result(folder / "other.stem4d.hspy").factors.rank == 1
+
+
+def test_a_batch_ends_on_a_summary_and_a_page_that_compares(scan_file, bad, tmp_path, capsys):
+    other = write_scan(Scan.from_array(made(1)), tmp_path / "other <b>.hspy")
+    page = tmp_path / "compared.html"
+    args = ["-o", tmp_path / "out", "--rank", 2, "--compare", page, *QUICK]
+    code, out, err = run(capsys, "run", scan_file, bad["text"], other, *args)
+    assert code == 2
+    lines = out.splitlines()
+    start = lines.index("2 of 3 analysed, 1 failed")
+    assert lines[start + 1].split() == [
+        "input",
+        "state",
+        "rank",
+        "error",
+        "crystalline",
+        "diameters",
+        "warnings",
+        "time",
+    ]
+    assert [line.split("  ")[1] for line in lines[start + 2 : start + 5]] == [
+        str(scan_file),
+        str(bad["text"]),
+        str(other),
+    ]
+    assert " failed " in lines[start + 3]
+    assert lines[-1].startswith(f"{page}: 2 results, ")
+    html = page.read_text(encoding="utf-8")
+    assert "other &lt;b&gt;" in html
+    assert "<b>" not in html
+    saved = sorted((tmp_path / "out").iterdir())
+    code, out, err = run(capsys, "compare", *saved, "-o", page, "--threshold", 0.2, "--overwrite")
+    assert (code, err) == (0, "")
+    assert "structures at threshold 0.200" in out
+    assert "exists already; --overwrite replaces it" in refused(capsys, "compare", *saved, "-o", page)
+    assert "1 given; a comparison takes 2 or more" in refused(capsys, "compare", saved[0], "-o", tmp_path / "x.html")
+    assert "ends in .html" in refused(
+        capsys, "run", scan_file, other, "-o", tmp_path / "out", "--compare", tmp_path / "x"
+    )
 
 
 def test_two_inputs_of_one_name(scan_file, tmp_path, capsys):

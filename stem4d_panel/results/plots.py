@@ -56,7 +56,7 @@ def draw(result: Result, name: str, **options: Any) -> Figure:
     SettingError
         If the figure is not known, or does not take an option or its value.
     """
-    with _alone():
+    with alone():
         return _maker(name)(result, _how(result, name, options))
 
 
@@ -78,7 +78,7 @@ def save_figure(result: Result, name: str, path: str | Path, overwrite: bool = F
         raise DataError(
             f"{path.name}: figures are written as {', '.join(ENDINGS)}, not as {ending or 'a file without one'}"
         )
-    with _alone():
+    with alone():
         figure = draw(result, name, **options)
         with replacing(path, overwrite) as part:
             figure.savefig(part, format=ending[1:], dpi=_DPI, facecolor="white", metadata=_metadata(ending))
@@ -87,9 +87,14 @@ def save_figure(result: Result, name: str, path: str | Path, overwrite: bool = F
 
 def svg_text(result: Result, name: str, **options: Any) -> str:
     """A figure as the text of an SVG with a transparent ground, for a page; see :func:`draw`."""
-    with _alone():
-        out = io.StringIO()
-        draw(result, name, **options).savefig(out, format="svg", dpi=_DPI, metadata=_metadata(".svg"))
+    with alone():
+        return as_svg(draw(result, name, **options))
+
+
+def as_svg(figure: Figure) -> str:
+    """A figure that was drawn inside :func:`alone`, as the text of an SVG."""
+    out = io.StringIO()
+    figure.savefig(out, format="svg", dpi=_DPI, metadata=_metadata(".svg"))
     return out.getvalue()
 
 
@@ -102,7 +107,7 @@ def _metadata(ending: str) -> dict[str, str | None]:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """Our style, in one thread at a time; a sign that the font lacks is no reason to warn."""
     import matplotlib as mpl
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import html
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from stem4d_panel import __version__
 from stem4d_panel.results import class_text
-from stem4d_panel.results.colours import INK, class_colours
+from stem4d_panel.results.colours import class_colours
+from stem4d_panel.results.page import bullets, data_table, document, facts, figure, notice, swatch
 from stem4d_panel.results.plots import shows, svg_text
-from stem4d_panel.results.report_style import STYLE
 from stem4d_panel.results.result import Result
 from stem4d_panel.results.tables import shown, table
 from stem4d_panel.results.text import safe_text
@@ -51,42 +49,17 @@ def save_report(result: Result, path: str | Path, overwrite: bool = False) -> Pa
 
 def report(result: Result) -> str:
     """The report as one HTML document."""
-    title = safe_text(result.name)
-    links = "".join(f'<a href="#{key}">{text}</a>' for key, text in _SECTIONS.items())
     bodies = {
         "where": _where(result), "classes": _classes(result), "components": _components(result),
         "preparation": _preparation(result), "settings": _settings(result), "origin": _origin(result),
     }  # fmt: skip
-    sections = "\n".join(
-        f'<section aria-labelledby="{key}"><h2 id="{key}">{_SECTIONS[key]}</h2>\n{body}</section>'
-        for key, body in bodies.items()
+    return document(
+        result.name,
+        "4D-STEM scan taken apart into components and classes by non-negative matrix factorisation and clustering under rotation.",
+        _facts(result) + _warnings(result) + _notes(result),
+        {key: (_SECTIONS[key], body) for key, body in bodies.items()},
+        "stem4d report",
     )
-    return f"""<!DOCTYPE html>
-<html lang="en-GB">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="stem4d_panel {__version__}">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<title>{title} · stem4d report</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<header>
-<h1>{title}</h1>
-<p class="lead">4D-STEM scan taken apart into components and classes by non-negative matrix factorisation and clustering under rotation.</p>
-<nav aria-label="Sections">{links}</nav>
-</header>
-<main>
-{_facts(result)}
-{_warnings(result)}
-{_notes(result)}
-{sections}
-</main>
-<footer>Made by stem4d_panel {__version__}. Nothing in this page is loaded from elsewhere.</footer>
-</body>
-</html>
-"""
 
 
 # ---- what stands first ------------------------------------------------------------------------------------------------
@@ -96,7 +69,7 @@ def _facts(result: Result) -> str:
     shape = [int(n) for n in result.source.get("shape") or ()]
     factors, classes = result.factors, result.classes
     y, x, ky, kx = result.axes
-    facts = {
+    known = {
         "positions": f"{y.size} × {x.size}",
         "pixels": f"{shape[2]} × {shape[3]}" if len(shape) == 4 else f"{ky.size} × {kx.size}",
         "components": str(factors.rank),
@@ -104,7 +77,7 @@ def _facts(result: Result) -> str:
         "classes": str(classes.count),
         "threshold": f"{classes.threshold:.3f}",
     }
-    return '<dl class="facts">' + "".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in facts.items()) + "</dl>"
+    return facts(known)
 
 
 def _warnings(result: Result) -> str:
@@ -124,10 +97,7 @@ def _warnings(result: Result) -> str:
             said.append(f"{count:,} values were {text}")
     if left_out := result.preparation.get("positions_left_out"):
         said.append(f"{left_out:,} positions were left out")
-    said = list(dict.fromkeys(said))
-    if not said:
-        return '<section class="notes"><h2>Warnings</h2><p>None.</p></section>'
-    return f'<section class="notice"><h2>Warnings</h2>{_list(said)}</section>'
+    return notice(list(dict.fromkeys(said)))
 
 
 def _notes(result: Result) -> str:
@@ -147,7 +117,7 @@ def _notes(result: Result) -> str:
         said.append(
             f"The threshold lies above {tree.suggestion.chance:.2f}, from where on unrelated patterns join by chance."
         )
-    return f'<section class="notes"><h2>Good to know</h2>{_list(said)}</section>' if said else ""
+    return f'<section class="notes"><h2>Good to know</h2>{bullets(said)}</section>' if said else ""
 
 
 # ---- sections ---------------------------------------------------------------------------------------------------------
@@ -171,7 +141,7 @@ def _classes(result: Result) -> str:
         found = result.details.of(c.label)
         rows.append(
             [
-                _swatch(colours[c.label]) + str(c.label), safe_text(c.name), f"{100 * c.share:.1f} %", f"{100 * c.fraction:.1f} %",
+                swatch(colours[c.label]) + str(c.label), safe_text(c.name), f"{100 * c.share:.1f} %", f"{100 * c.fraction:.1f} %",
                 safe_text(class_text.symmetry(c)), safe_text(class_text.diameter(result.details, found)) if found else "–",
                 safe_text(class_text.spacings(result.details, found)) if found else "–",
                 safe_text(class_text.members(c, result.classes, 12)),
@@ -190,7 +160,7 @@ def _classes(result: Result) -> str:
     how = safe_text(class_text.how_measured(result.details))
     text = {1, 4, 7}
     parts = [
-        _table("Classes, sorted by intensity", heads, rows, text),
+        data_table("Classes, sorted by intensity", heads, rows, text),
         f"<p>Diameters are {how}: mean ± standard deviation over the particles.</p>",
         _figure(
             result,
@@ -224,7 +194,7 @@ def _preparation(result: Result) -> str:
     for name, known in result.calibration.items():
         value = "–" if known.get("value") is None else f"{known['value']:.4g} {safe_text(known.get('unit', ''))}"
         rows.append([_KNOWN.get(name, safe_text(name)), value, _ORIGINS.get(str(known.get("origin")), "not known")])
-    return _table("Calibration", ["quantity", "value", "origin"], rows, {0, 2}) + _list(_prepared(result))
+    return data_table("Calibration", ["quantity", "value", "origin"], rows, {0, 2}) + bullets(_prepared(result))
 
 
 def _prepared(result: Result) -> Iterator[str]:
@@ -262,7 +232,7 @@ def _settings(result: Result) -> str:
         [f"<code>{safe_text(n)}</code>", _value(v), _value(defaults[n]), safe_text(declaration(n).doc)]
         for n, v in changed.items()
     ]
-    return _table(
+    return data_table(
         "Settings that differ from the defaults", ["setting", "value", "default", "meaning"], rows, {0, 1, 2, 3}
     )
 
@@ -273,7 +243,7 @@ def _value(value: object) -> str:
 
 def _origin(result: Result) -> str:
     source, program = result.source, result.provenance
-    facts = {
+    known = {
         "data": " · ".join(str(source[n]) for n in ("file", "dataset") if source.get(n)) or result.name,
         "shape and type": f"{' × '.join(map(str, source.get('shape') or ()))} {source.get('dtype', '')}",
         "size": f"{source['bytes']:,} bytes" if source.get("bytes") else "",
@@ -284,24 +254,17 @@ def _origin(result: Result) -> str:
         "packages": ", ".join(f"{n} {v}" for n, v in (program.get("packages") or {}).items()),
         "time taken": f"{sum(result.seconds.values()):.1f} s" if result.seconds else "",
     }
-    rows = [[k, safe_text(v)] for k, v in facts.items() if str(v).strip()]
+    rows = [[k, safe_text(v)] for k, v in known.items() if str(v).strip()]
     papers = "".join(f'<li>{text}, <a href="https://doi.org/{doi}">{doi}</a></li>' for text, doi in PAPERS)
     return (
-        _table("Data and program", ["what", "value"], rows, {0, 1})
+        data_table("Data and program", ["what", "value"], rows, {0, 1})
         + f"<h3>How to cite</h3><p>The stem4d_panel developers, stem4d_panel {safe_text(program.get('version', __version__))}: "
         f"interactive bimodal analysis of 4D-STEM scans; and the papers whose method it follows:</p><ul>{papers}</ul>"
     )
 
 
-# ---- parts ------------------------------------------------------------------------------------------------------------
-
-
-def _list(texts: Iterable[str]) -> str:
-    return "<ul>" + "".join(f"<li>{safe_text(text)}</li>" for text in texts) + "</ul>"
-
-
-def _swatch(colour: str) -> str:
-    return f'<span class="swatch" style="background:{colour}"></span>'
+def _figure(result: Result, name: str, caption: str) -> str:
+    return figure(svg_text(result, name), name, shows(name).rstrip("."), caption)
 
 
 def _plain_table(result: Result, name: str) -> str:
@@ -313,43 +276,5 @@ def _plain_table(result: Result, name: str) -> str:
     for row in cells:
         label = row[at]
         row[:] = [safe_text(cell) for cell in row]
-        row[at] = _swatch(colours[int(label)]) + row[at]
-    return _table(made.says, made.heads, cells, text)
-
-
-def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]], text: set[int]) -> str:
-    """Cells are HTML already; columns in `text` are no numbers, and those that say nothing are left out."""
-    kept = [i for i in range(len(heads)) if any(row[i] not in ("", "–", "no") for row in rows)]
-    heads, rows = [heads[i] for i in kept], [[row[i] for i in kept] for row in rows]
-    text = {kept.index(i) for i in text if i in kept}
-
-    def style(i: int) -> str:
-        return ' class="text"' if i in text or i == 0 else ""
-
-    head = "".join(f'<th scope="col"{style(i)}>{html.escape(h)}</th>' for i, h in enumerate(heads))
-    body = "".join(
-        f'<tr><th scope="row" class="text">{row[0]}</th>'
-        + "".join(f"<td{style(i)}>{cell}</td>" for i, cell in enumerate(row[1:], start=1))
-        + "</tr>"
-        for row in rows
-    )
-    caption = html.escape(caption[0].upper() + caption[1:])
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{caption}"><table><caption>{caption}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _figure(result: Result, name: str, caption: str) -> str:
-    """A figure as part of the page: its ink is the page's, its names are its own."""
-    svg = svg_text(result, name)
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
-    svg = re.sub(re.escape(INK), "currentColor", svg, flags=re.IGNORECASE)
-    width = re.search(r'width="([\d.]+)pt" height="[\d.]+pt"', svg)
-    if width is not None:
-        svg = svg.replace(width.group(0), f'style="max-width:{float(width.group(1)) * 1.8:.0f}px"', 1)
-    alt = html.escape(shows(name).rstrip("."), quote=True)
-    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{alt}" ', 1)
-    return f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"
+        row[at] = swatch(colours[int(label)]) + row[at]
+    return data_table(made.says, made.heads, cells, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from stem4d_panel.analysis import Analysis
 from stem4d_panel.cluster.polar import rotate_pattern
 from stem4d_panel.errors import DataError
 from stem4d_panel.results.compare import compare
+from stem4d_panel.results.compare_page import comparison_page
 from stem4d_panel.results.result import Result
 from stem4d_panel.scan.sample import sample_scan
 from stem4d_panel.scan.scan import Scan
@@ -55,6 +57,19 @@ def test_a_turned_scan_has_the_same_structures_turned(two: list[Result]) -> None
         assert found.similarity[i, half + i] > 0.95
         off = (found.rotations[i, half + i] - 37) % (360 / fold)
         assert min(off, 360 / fold - off) < 0.5
+
+
+def test_the_page_shows_each_structure_with_its_patterns_and_says_what_it_rests_on(two: list[Result]) -> None:
+    named = [replace(two[0], name="a <i>first</i>", warnings=("seen <twice>",)), two[1]]
+    page = comparison_page(named, compare(named))
+    assert page.count("<figure>") == 4  # three structures and the matrix
+    assert "in 2 of 2 scans" in page
+    assert "a &lt;i&gt;first&lt;/i&gt;: seen &lt;twice&gt;" in page
+    assert "<i>" not in page
+    assert "<script" not in page
+    assert compare(named).reason in html.unescape(page)
+    for structure in range(3):
+        assert f'id="structure-{structure}-' in page
 
 
 def test_what_the_comparison_rests_on_is_said(two: list[Result]) -> None:
