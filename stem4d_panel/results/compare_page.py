@@ -99,7 +99,7 @@ def _structures(results: Sequence[Result], found: Comparison, groups: list[int])
                 f"{100 * c.fraction:.1f} %", safe_text(class_text.symmetry(c)),
                 safe_text(class_text.diameter(result.details, detail)) if detail else "–",
                 safe_text(class_text.spacings(result.details, detail)) if detail else "–",
-                f"{found.similarity[members[0], i]:.3f}", f"{found.rotations[members[0], i]:.1f}°",
+                f"{found.similarity[members[0], i]:.3f}", f"{round(float(found.rotations[members[0], i]), 1) % 360:.1f}°",
             ])  # fmt: skip
         with alone():
             svg = as_svg(_patterns(results, found, members, group))

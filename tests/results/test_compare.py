@@ -67,6 +67,7 @@ def test_the_page_shows_each_structure_with_its_patterns_and_says_what_it_rests_
     assert "a &lt;i&gt;first&lt;/i&gt;: seen &lt;twice&gt;" in page
     assert "<i>" not in page
     assert "<script" not in page
+    assert "360.0°" not in page
     assert compare(named).reason in html.unescape(page)
     for structure in range(3):
         assert f'id="structure-{structure}-' in page
