@@ -36,7 +36,9 @@ class ExportView:
         self.button = pmui.FileDownload(
             label="Export", filename="report.html", disabled=True, css_classes=["export"], **_FIELD
         )
-        self.button.variant = "outlined"  # as an argument, Panel warns of its own name for it
+        self.button.param.update(
+            variant="outlined", color="default"
+        )  # as arguments, Panel warns of its own names for them
         self.what.param.watch(self._chosen, "value")
         self.button.param.watch(self._clicked, "_clicks")
         self.layout = pn.Column(

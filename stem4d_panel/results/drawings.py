@@ -51,7 +51,8 @@ _FEW = 3  # spacings named where patterns stand side by side
 def classes(result: Result, how: How) -> Figure:
     """Where each class lies, in its colour, over all counts."""
     y, x = result.axes[:2]
-    figure, (ax,) = grid(1, 1, (0.75 * WIDTH, 0.5 * WIDTH * tallness(y, x)))
+    rows = 0.2 + 0.17 * result.classes.count  # inches, of the legend
+    figure, (ax,) = grid(1, 1, (0.75 * WIDTH, max(0.5 * WIDTH * tallness(y, x), rows)))
     colours = class_colours(result.findings)
     picture(ax, over_counts(result, class_overlay(strengths(result.classes.located), colours)), y, x)
     handles = [
@@ -180,10 +181,9 @@ def _wheel(ax: Axes, every: float, labels: Sequence[int]) -> None:
     """The colours of orientations at the angles they stand for; clockwise, from +kx towards +ky, which points down."""
     ax.imshow(wheel(every, 240), extent=(-WHEEL, WHEEL, -WHEEL, WHEEL))
     ax.set_axis_off()
-    angles = [0.0] if every >= 360 else [0.0, every]
-    for angle, text in zip(angles, ["0° = 360°"] if every >= 360 else ["0°", f"{every:.0f}°"], strict=True):
+    for angle in [0.0] if every >= 360 else [0.0, every]:
         turn = np.deg2rad(angle)
-        ax.text(1.45 * np.cos(turn), -1.45 * np.sin(turn), text, size=6.5, ha="center", va="center")
+        ax.text(1.45 * np.cos(turn), -1.45 * np.sin(turn), f"{angle:.0f}°", size=6.5, ha="center", va="center")
     ax.set_title(("class " if len(labels) == 1 else "classes ") + ", ".join(map(str, labels)), size=7, pad=2)
 
 

@@ -83,7 +83,7 @@ def _facts(result: Result) -> str:
 def _warnings(result: Result) -> str:
     """What speaks against trusting the rest."""
     factors, said = result.factors, list(result.warnings)
-    if not factors.converged:
+    if not factors.converged and not any("not converged" in text for text in said):
         said.append(f"the factorisation had not converged after {factors.iterations} iterations")
     bare = [name for name, axis in (("scan", result.axes[1]), ("detector", result.axes[3])) if axis.units == "px"]
     if bare:
@@ -161,7 +161,7 @@ def _classes(result: Result) -> str:
     text = {1, 4, 7}
     parts = [
         data_table("Classes, sorted by intensity", heads, rows, text),
-        f"<p>Diameters are {how}: mean ± standard deviation over the particles.</p>",
+        f"<p>Diameters are {how}: mean ± standard deviation over the particles.</p>" if result.details.classes else "",
         _figure(
             result,
             "class-patterns",
