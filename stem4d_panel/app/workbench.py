@@ -141,8 +141,8 @@ class Workbench(pn.viewable.Viewer):
     def __panel__(self) -> Any:
         if self._view is None:
             side = pn.Column(self.controls.layout, width=SIDEBAR, margin=(0, 6, 0, 0))
-            main = pn.Column(self.actions.bar, self._main, sizing_mode="stretch_width", margin=0)
-            self._view = pn.Row(side, main, sizing_mode="stretch_width", margin=0)
+            self._main.insert(0, self.actions.bar)  # where there is no header
+            self._view = pn.Row(side, self._main, sizing_mode="stretch_width", margin=0)
         return self._view
 
     def page(self, poll: bool = False) -> Any:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from sessions import run
 
-from stem4d_panel.app.actions import Actions
+from stem4d_panel import Workbench
+from stem4d_panel.app.actions import ActionBar, Actions
 from stem4d_panel.app.session import Session
 from stem4d_panel.scan.scan import Scan
 from stem4d_panel.settings import Settings
@@ -62,3 +63,10 @@ def test_a_rank_that_was_lowered_goes_on_from_what_is_shown(small: Scan) -> None
     assert session.settings.factorize.rank == shown - 1
     assert f"rank = {shown - 1}" in actions.text("TOML")
     session.close()
+
+
+def test_without_a_header_the_actions_stand_above_the_figures_and_keys_act_there_alone(small: Scan) -> None:
+    workbench = Workbench(small, rank=3)
+    assert workbench.__panel__().select(ActionBar) == [workbench.actions.bar]
+    assert not workbench.actions.bar.everywhere
+    workbench.close()
