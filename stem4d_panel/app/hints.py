@@ -10,7 +10,7 @@ from panel.custom import JSComponent
 HINTS = (
     "Set the rank: how many components.",
     "Drag the red line: how alike a class is.",
-    "Tap a branch, a spot or a position to look at it; write names into the table, then save.",
+    "Tap a branch, a spot or a position to look at it; write names into the table, then save, or export a report.",
 )
 
 _DRAW = """
