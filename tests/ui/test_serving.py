@@ -157,6 +157,10 @@ def test_a_page_behind_a_proxy_and_a_token(served: Server, proxy: Proxy, watched
     screen.drag_threshold(0.1)
     screen.wait_changed("dendrogram", -1)
     assert screen.data("gallery") != 0 or gallery != 0
+    screen.wait_ready()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save result").click()
+    assert Path(saved.value.path()).read_bytes().startswith(b"\x89HDF")
     # what is injected into the page does not run
     page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=\"data:,\" onerror=\"window.__pwn = 1\">')")
     page.wait_for_function("document.body.lastElementChild.complete")
