@@ -321,7 +321,7 @@ def _template() -> Iterator[str]:
 
 
 def _about(about: dict[str, Any]) -> Iterator[str]:
-    from stem4d_panel.scan.memory import in_bytes
+    from stem4d_panel.runtime.memory import in_bytes
 
     yield f"{about['name']}: {about['format']}, {in_bytes(about['bytes_on_disk'])}"
     for found in about["datasets"]:

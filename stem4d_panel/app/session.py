@@ -98,6 +98,7 @@ class Session(Choices):
         self._job: Job | None = None
         self._behind: list[tuple[Job, Callable[[Job], None]]] = []
         self._soon: dict[str, Any] = {}
+        self._resting = False  # the page is gone, and work was let go of
         # a plain script hears of jobs in the compute thread; servers and kernels hear in their own loop
         self._lock = threading.RLock()
         self._keys: dict[str, str] = {}
@@ -264,6 +265,29 @@ class Session(Choices):
         self._submit(running_key(analysis), lambda: run_steps(analysis, preview), self._ran)
         head_start.let_go()
 
+    def doing(self) -> str:
+        """What the running job is at, in words; empty while there is none."""
+        with self._lock:
+            job = self._job
+        return compute.says(job) if job is not None else ""
+
+    @_alone
+    def rest(self) -> None:
+        """Let go of the work while nobody looks; :meth:`wake` takes it up again."""
+        self._resting = self._resting or self._job is not None or bool(self._behind)
+        self._release()
+
+    @_alone
+    def wake(self) -> None:
+        """Take up again what was let go of when nobody looked."""
+        if not self._resting or self.closed:
+            return
+        self._resting = False
+        if self._analysis is None and self._result is None and self._asked is not None:
+            self.open(*self._asked)
+        else:
+            self.refresh()
+
     @_alone
     def cancel(self) -> None:
         """Stop the running job; the last good result stays, later steps stay stale."""
@@ -342,8 +366,10 @@ class Session(Choices):
         if self.closed or job is not self._job:
             return
         if job.state in ("waiting", "running"):
-            if job.progress is not None:
+            if job.progress is not None and job.progress is not self.progress:
                 self.progress = job.progress
+            else:
+                self.param.trigger("progress")  # its place in the queue
             self._show_ready(running=True)
             return
         self._job = None
