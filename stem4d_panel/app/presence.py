@@ -1,6 +1,7 @@
 """Whether anybody looks at a page: the work of one whose connection is lost ends soon after, long before its session does.
 
-Bokeh keeps a session for half a minute after its page has gone, since the page may only have lost its connection.
+Bokeh keeps a session for half a minute after its page has gone. A page does not connect again by itself: it would have
+missed what was changed meanwhile.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stem4d_panel.app.workbench import Workbench
 
-PATIENCE = 1.0  # seconds in which a page may come back before its work ends
+PATIENCE = 1.0  # seconds before the work of a page that is gone ends: another page may be loading
 
 
 def watch(document: Any, workbench: weakref.ref[Workbench]) -> None:
@@ -27,11 +28,5 @@ def watch(document: Any, workbench: weakref.ref[Workbench]) -> None:
         if alive is not None and context is not None and context.session and not context.session.connection_count:
             alive.session.rest()
 
-    def back(_: Any) -> None:
-        alive = workbench()
-        if alive is not None:
-            alive.call(alive.session.wake)
-
-    document.config.notify_connection_status = False
+    document.config.update(notify_connection_status=False, reconnect_session=False)
     document.on_event("connection_lost", lost)
-    document.on_event("client_reconnected", back)

@@ -98,7 +98,6 @@ class Session(Choices):
         self._job: Job | None = None
         self._behind: list[tuple[Job, Callable[[Job], None]]] = []
         self._soon: dict[str, Any] = {}
-        self._resting = False  # the page is gone, and work was let go of
         # a plain script hears of jobs in the compute thread; servers and kernels hear in their own loop
         self._lock = threading.RLock()
         self._keys: dict[str, str] = {}
@@ -273,20 +272,8 @@ class Session(Choices):
 
     @_alone
     def rest(self) -> None:
-        """Let go of the work while nobody looks; :meth:`wake` takes it up again."""
-        self._resting = self._resting or self._job is not None or bool(self._behind)
+        """Let go of the work, since nobody looks any more."""
         self._release()
-
-    @_alone
-    def wake(self) -> None:
-        """Take up again what was let go of when nobody looked."""
-        if not self._resting or self.closed:
-            return
-        self._resting = False
-        if self._analysis is None and self._result is None and self._asked is not None:
-            self.open(*self._asked)
-        else:
-            self.refresh()
 
     @_alone
     def cancel(self) -> None:

@@ -46,7 +46,7 @@ POLL = """<script>
 })()
 </script>"""
 
-# what is seen when the server has stopped or cannot be reached; gone when it answers again
+# what is seen when the server has stopped or cannot be reached
 LOST = """<div id="lost" role="alert" hidden>Connection lost: what you see stays, but nothing answers any more.
 <button onclick="location.reload()">Load again</button></div>
 <script>
@@ -55,7 +55,6 @@ LOST = """<div id="lost" role="alert" hidden>Connection lost: what you see stays
   const lost = document.getElementById("lost")
   for (const page of Bokeh.documents) {
     page.on_event("connection_lost", () => { lost.hidden = false })
-    page.on_event("client_reconnected", () => { lost.hidden = true })
   }
 })()
 </script>"""
