@@ -97,8 +97,11 @@ class RawPage:
         event = {"kind": "ModelChanged", "model": {"id": model}, "attr": attr, "new": value}
         await self.send("PATCH-DOC", {"events": [event]})
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Close the connection, and wait until it is."""
         self.socket.close()
+        while await self.socket.read_message() is not None:
+            pass
 
     def figure(self, name: str) -> str:
         """The id of a figure."""

@@ -94,7 +94,7 @@ def test_closed_pages_leave_at_most_two_alive(small: Scan) -> None:
                 await page.until(lambda m, store=store: m.changed(store, "tags"))
                 assert workbench.session.component is not None
                 del workbench
-                page.close()
+                await page.close()
                 await pages.ended()
             gc.collect()
             assert len(pages.workbenches) <= 2
@@ -122,10 +122,10 @@ def test_the_work_of_a_page_that_is_gone_ends_unless_another_wants_it(
             keys = {w.session._job for w in pages.workbenches}
             assert len(keys) == 1  # one job for both
             monkeypatch.setattr("stem4d_panel.app.presence.PATIENCE", 0.05)
-            first.close()
+            await first.close()
             await until(lambda: len([w for w in pages.workbenches if w.session.busy]) == 1)
             assert not closed
-            second.close()
+            await second.close()
             await until(lambda: bool(closed))  # long before Bokeh's own half minute
             assert compute.progress() is None
 

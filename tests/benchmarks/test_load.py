@@ -146,7 +146,7 @@ async def measure(kind: type[User], url: str, count: int) -> dict[str, Any]:
     times = list(itertools.chain(*await asyncio.gather(*[events(user, EVENTS) for user in users])))
     memory = (await state(url))["resident"]
     for user in users:
-        user.page.close()
+        await user.page.close()
     await closed(url)
     return {"open": [took for _, took in opened], "events": times, "resident": memory}
 
@@ -165,7 +165,7 @@ async def fitting(url: str, users: int, fits: int) -> list[float]:
     done = sum(await asyncio.gather(*workers))
     print(f"  {done} changes of the smoothing meanwhile")
     for user in pages:
-        user.page.close()
+        await user.page.close()
     await closed(url)
     return times
 
@@ -238,7 +238,7 @@ def test_thirty_pages_opened_and_closed_leave_nothing(tmp_path: Path) -> None:
             opened = await asyncio.gather(*[open_user(Gallery, url) for _ in range(30)])
             for user, _ in opened:
                 await user.ready()
-                user.page.close()
+                await user.page.close()
             found.append(await closed(url))
         return found
 
@@ -260,7 +260,7 @@ def test_soak(tmp_path: Path) -> None:
             one, _ = await open_user(Gallery, url)
             await one.ready()
             errors += [t for t in await events(one, 40) if not np.isfinite(t)]
-            one.page.close()
+            await one.page.close()
 
     async def soak(url: str) -> list[float]:
         errors: list[float] = []
