@@ -151,7 +151,7 @@ class Analysis:
 
     def steps(self, stage: str = "details") -> Steps[Any]:
         """Compute a stage and what it needs, step by step; returns its value."""
-        found = self._found(stage)
+        found = self._found(stage) or self._recalled(stage)
         if found is None:
             needs = {}
             for name in STAGES[stage].needs:
@@ -161,7 +161,32 @@ class Analysis:
             key, found = self.key(stage), _Timed(value, time.perf_counter() - started)
             self._held[key] = found
             self.cache.put(key, found)
+            if self._can_be_kept:
+                from stem4d_panel.results import kept
+
+                kept.keep(stage, key, found.value, found.seconds)
         return found.value
+
+    @property
+    def _can_be_kept(self) -> bool:
+        """Whether values may go into the cache folder: those of a file, computed here."""
+        return self.scan.source is not None and self.client is None
+
+    def _recalled(self, stage: str) -> _Timed | None:
+        """A stage's value from the cache folder, if one is stated."""
+        if not self._can_be_kept:
+            return None
+        from stem4d_panel.results import kept
+
+        recalled = kept.recall(stage, self.key(stage))
+        if recalled is None:
+            return None
+        value, rank = recalled[0], self.settings.factorize.rank
+        if "factorize.rank" in self.settings.explicit and rank != getattr(value, "rank", getattr(value, "size", rank)):
+            return None  # of a default that was clamped, as above
+        found = self._held[self.key(stage)] = _Timed(*recalled)
+        self.cache.put(self.key(stage), found)
+        return found
 
     def run(self, stage: str = "details", report: Callable[[Progress], None] | None = None) -> Any:
         """Compute a stage, handing progress to `report`; returns its value."""

@@ -59,7 +59,7 @@ def template() -> Iterator[str]:
 
 def about_lines(about: dict[str, Any]) -> Iterator[str]:
     """What `scan.about.info` found, in lines to read."""
-    from stem4d_panel.scan.memory import in_bytes
+    from stem4d_panel.runtime.memory import in_bytes
 
     yield f"{about['name']}: {about['format']}, {in_bytes(about['bytes_on_disk'])}"
     for found in about["datasets"]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import panel as pn
+import param
 from panel.io import document
 
 
@@ -26,3 +28,16 @@ def mend() -> None:
         await send(doc)
 
     document._dispatch_msgs = send_all
+
+
+def let_be_busy(page: Any) -> None:
+    """Have a Material page not follow whether the server is busy.
+
+    It would walk over all its models before and after each event, and the server's state keep it for ever: param forgets
+    what is followed when another value is set, but does not stop watching.
+    """
+    with param.edit_constant(page):
+        page.busy = False
+    for watcher in list(pn.state.param.watchers.get("busy", {}).get("value", ())):
+        if getattr(getattr(watcher.fn, "__self__", None), "self", None) is page:
+            pn.state.param.unwatch(watcher)

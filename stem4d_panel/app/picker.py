@@ -20,10 +20,11 @@ from stem4d_panel.app.text import Html, safe_text
 from stem4d_panel.app.work import look_steps, sums_steps
 from stem4d_panel.errors import DataError, SettingError, Stem4dError
 from stem4d_panel.runtime.jobs import Job, compute
+from stem4d_panel.runtime.memory import in_bytes
 from stem4d_panel.runtime.progress import Progress, Steps
 from stem4d_panel.scan.about import Contents
 from stem4d_panel.scan.chosen import recall, remember
-from stem4d_panel.scan.memory import estimate, in_bytes
+from stem4d_panel.scan.memory import estimate
 from stem4d_panel.scan.readers import Candidate, listed, shown
 from stem4d_panel.scan.stack import Guess, guess_shapes
 from stem4d_panel.settings import DataSettings

@@ -46,7 +46,16 @@ class Screen:
             view.refresh()
 
     def close(self) -> None:
-        """Let go of all figures, so that nothing keeps a closed page alive."""
+        """Let go of all figures, so that nothing keeps a closed page alive.
+
+        HoloViews keeps the callbacks of every plot until that is told to clean up, and the hooks in the options of every
+        layer, and with them the page; what a pane does when it loses its object may be scheduled in a document that is gone.
+        """
+        for pane in self.layout.select(pn.pane.HoloViews):
+            for plot, _ in list(pane._plots.values()):
+                for part in plot.traverse(lambda each: each):
+                    part.hooks.clear()
+                plot.cleanup()
         for view in (self.maps, self.patterns, self.point, self.tree, self.gallery, self.ranks, self.one):
             view.close()
 

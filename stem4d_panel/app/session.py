@@ -311,6 +311,17 @@ class Session(Choices):
         self._submit(running_key(analysis), lambda: run_steps(analysis, preview), self._ran)
         head_start.let_go()
 
+    def doing(self) -> str:
+        """What the running job is at, in words; empty while there is none."""
+        with self._lock:
+            job = self._job
+        return compute.says(job) if job is not None else ""
+
+    @_alone
+    def rest(self) -> None:
+        """Let go of the work, since nobody looks any more."""
+        self._release()
+
     @_alone
     def cancel(self) -> None:
         """Stop the running job; the last good result stays, later steps stay stale."""
@@ -389,8 +400,10 @@ class Session(Choices):
         if self.closed or job is not self._job:
             return
         if job.state in ("waiting", "running"):
-            if job.progress is not None:
+            if job.progress is not None and job.progress is not self.progress:
                 self.progress = job.progress
+            else:
+                self.param.trigger("progress")  # its place in the queue
             self._show_ready(running=True)
             return
         self._job = None

@@ -16,6 +16,11 @@ CSS = """
 #shell main i { display: block; height: 3px; margin: 14px 0; width: 40%; background: linear-gradient(90deg, #31688e 40%, #31688e33 0);
                 background-size: 250% 100%; animation: shell 1.6s linear infinite }
 @keyframes shell { from { background-position: 100% 0 } to { background-position: -150% 0 } }
+#lost { position: fixed; z-index: 9998; left: 50%; bottom: 24px; transform: translateX(-50%); display: flex; gap: 16px; align-items: center;
+        padding: 10px 12px 10px 18px; border-radius: 6px; background: #8a4b00; color: #fff; box-shadow: 0 3px 12px #0008;
+        font: 14px Roboto, system-ui, sans-serif }
+#lost[hidden] { display: none }
+#lost button { font: inherit; font-weight: 500; color: #fff; background: #fff2; border: 1px solid #fff8; border-radius: 4px; padding: 4px 12px; cursor: pointer }
 @media (prefers-color-scheme: dark) {
   #shell { background: #121212; color: #eee }
   #shell nav, #shell nav div { border-color: #333 }
@@ -43,6 +48,19 @@ POLL = """<script>
 })()
 </script>"""
 
+# what is seen when the server has stopped or cannot be reached
+LOST = """<div id="lost" role="alert" hidden>Connection lost: what you see stays, but nothing answers any more.
+<button onclick="location.reload()">Load again</button></div>
+<script>
+(async () => {
+  while (!window.Bokeh?.documents?.length) await new Promise(then => setTimeout(then, 250))
+  const lost = document.getElementById("lost")
+  for (const page of Bokeh.documents) {
+    page.on_event("connection_lost", () => { lost.hidden = false })
+  }
+})()
+</script>"""
+
 # before the app answers: nothing but the frame, and a wait for the app
 PAGE = f"""<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>stem4d</title><link rel="icon" href="data:,">
 <style>{CSS}</style></head><body data-waits="yes">{BODY}{POLL}</body></html>"""
@@ -57,5 +75,5 @@ def template(poll: bool) -> str:
     return f"""{{% extends "base.html" %}}
 {{% block loader_css %}}{CSS}{{% endblock %}}
 {{% block css_resources %}}<script nonce="{secrets.token_urlsafe(18)}"></script>{{{{ super() }}}}{{% endblock %}}
-{{% block loader %}}<div id="loader"><span class="spinner"></span>{BODY}{POLL if poll else ""}</div>{{% endblock %}}
+{{% block loader %}}<div id="loader"><span class="spinner"></span>{BODY}{POLL if poll else ""}</div>{LOST}{{% endblock %}}
 """

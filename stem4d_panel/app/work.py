@@ -121,7 +121,31 @@ def walk_steps(analysis: Any) -> Steps[Any]:
 
 
 def run_steps(analysis: Any, preview: Callable[[dict[str, Any]], None] | None = None) -> Steps[Any]:
-    """The whole chain; a step at the end of each stage, so that what is ready is shown."""
+    """The whole chain; a step at the end of each stage, so that what is ready is shown.
+
+    Raises
+    ------
+    DataError
+        Before anything is read, if the memory that is left beside other jobs does not hold it.
+    """
+    from stem4d_panel.runtime.memory import limits
+
+    with limits.promised(_needed(analysis), analysis.scan.name):
+        return (yield from _run_steps(analysis, preview))
+
+
+def _needed(analysis: Any) -> int:
+    """Bytes that the chain will still fill."""
+    from stem4d_panel.scan.memory import estimate
+
+    if analysis.ready("factors"):
+        return 0
+
+    memory = estimate(analysis.scan.shape, analysis.scan.dtype, analysis.settings)
+    return memory.factors if analysis.ready("frames") else memory.needed
+
+
+def _run_steps(analysis: Any, preview: Callable[[dict[str, Any]], None] | None) -> Steps[Any]:
     for stages in STEP_STAGES.values():
         for stage in stages:
             if (

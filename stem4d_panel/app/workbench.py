@@ -15,11 +15,10 @@ from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
-import param
 from panel.io.document import hold
 
 from stem4d_panel.app import address as addresses
-from stem4d_panel.app import delivery, notebook, shell
+from stem4d_panel.app import delivery, notebook, presence, shell
 from stem4d_panel.app.actions import Actions
 from stem4d_panel.app.again import ScanOffer
 from stem4d_panel.app.boot import boot
@@ -137,6 +136,7 @@ class Workbench(pn.viewable.Viewer):
                 boot.when_ready(self._ready)
             pn.state.onload(self._loaded)
             _clean_up_after(self)
+            presence.watch(self._document, weakref.ref(self))
 
     def __panel__(self) -> Any:
         if self._view is None:
@@ -167,9 +167,7 @@ class Workbench(pn.viewable.Viewer):
             template=shell.template(poll),
             busy_indicator=None,
         )
-        # the page would follow Panel's own state of being busy, at a walk over all its models before and after each event
-        with param.edit_constant(page):
-            page.busy = False
+        delivery.let_be_busy(page)
         return page
 
     def servable(self, *args: Any, **kwargs: Any) -> Any:
@@ -264,7 +262,7 @@ class Workbench(pn.viewable.Viewer):
         if self._held is not None:
             say(self._status, "connecting")
         elif session.busy:
-            say(self._status, str(progress) if progress is not None else "working")
+            say(self._status, session.doing() or "working")
             self._progress.value = progress.percent if progress is not None else 0
         else:
             say(self._status, "not up to date" if not done else "ready" if self.screen else "loading the figures")

@@ -10,7 +10,7 @@ from typing import Any
 from stem4d_panel.errors import DataError
 from stem4d_panel.results.recipe import sample_seed
 from stem4d_panel.results.result import Result
-from stem4d_panel.scan.memory import in_bytes
+from stem4d_panel.runtime.memory import in_bytes
 from stem4d_panel.scan.readers import open_scan, shown
 from stem4d_panel.scan.scan import Scan
 

@@ -108,7 +108,15 @@ def save_result(result: Result, path: str | Path, overwrite: bool = False) -> Pa
         If the file exists and `overwrite` is not set, or it cannot be written.
     """
     path = Path(path)
-    with replacing(path, overwrite) as part, h5py.File(part, "w") as f:
+    content = _as_bytes(result)
+    with replacing(path, overwrite, len(content)) as part:
+        part.write_bytes(content)
+    return path
+
+
+def _as_bytes(result: Result) -> bytes:
+    """The file's content, made in memory: the HDF5 library can crash on a disk that is full."""
+    with h5py.File("result", "w", driver="core", backing_store=False) as f:
         f.attrs.update(
             file_format="HyperSpy",
             file_format_version="3.3",
@@ -121,7 +129,8 @@ def save_result(result: Result, path: str | Path, overwrite: bool = False) -> Pa
         )
         _write_entry(f, result)
         _write_experiments(f, result)
-    return path
+        f.flush()
+        return bytes(f.id.get_file_image())
 
 
 def _write_entry(f: h5py.File, result: Result) -> None:

@@ -11,7 +11,7 @@ from itertools import takewhile
 from typing import Any, Literal
 
 from stem4d_panel.errors import Cancelled
-from stem4d_panel.runtime.progress import Progress, Steps, wanted_while
+from stem4d_panel.runtime.progress import Pace, Progress, Steps, in_time, wanted_while
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 log = logging.getLogger(__name__)
@@ -22,23 +22,30 @@ QUIET = 1.0  # seconds before idle work begins, so that it does not disturb a ha
 class Job:
     """Work that was asked for under a key; several may wait for it.
 
-    Listeners are called in the compute thread with the job, after a change of state and at most ten times a second with
-    new progress; they must return quickly. One that raises is logged and harms nobody else.
+    Listeners are called in the compute thread with the job, after a change of state, at most ten times a second with new
+    progress, and as long as it waits whenever another job has ended; they must return quickly. One that raises is logged
+    and harms nobody else.
     """
 
     def __init__(self, key: str, make: Callable[[], Steps[Any]]) -> None:
         self.key = key
         self.state: State = "waiting"
         self.progress: Progress | None = None
+        self.left: float | None = None  # seconds of the present stage, at most
         self.result: Any = None
         self.error: BaseException | None = None
         self._make = make
         self._steps: Steps[Any] | None = None
         self._listeners: list[Callable[[Job], None]] = []
         self._told = 0.0
+        self._pace = Pace()
         self._wanted = 0  # by how many
         self._idle_from: float | None = None  # when idle work may begin; None for work that somebody waits for
         self._ended = threading.Event()
+
+    @property
+    def _waited_for(self) -> bool:
+        return self._idle_from is None and self._wanted > 0
 
     def wait(self, timeout: float | None = None) -> Any:
         """The result, once there.
@@ -80,6 +87,7 @@ class Job:
             with wanted_while(lambda: self._wanted > 0):
                 while self._wanted > 0 and time.monotonic() < until:
                     self.progress = next(self._steps)
+                    self.left = self._pace.left(self.progress, time.monotonic())
                     self._tell(force=False)
         except StopIteration as end:
             return "done", end.value, None
@@ -151,7 +159,25 @@ class Compute:
         """Jobs that stand before this one in the queue."""
         with self._change:
             before = takewhile(lambda other: other is not job, self._jobs if job in self._jobs else ())
-            return sum(other._idle_from is None for other in before)
+            return sum(other._waited_for for other in before)
+
+    def beside(self, job: Job) -> int:
+        """Other jobs that somebody waits for: they take turns with this one."""
+        with self._change:
+            return sum(other._waited_for for other in self._jobs if other is not job)
+
+    def says(self, job: Job) -> str:
+        """What a job is at, in words: its place in the queue, or progress, time left and with how many it shares."""
+        if job.state == "waiting" or job.progress is None:
+            ahead = self.ahead_of(job)
+            return f"waiting · {ahead} ahead of you" if ahead else "working"
+        others = self.beside(job)
+        parts = [str(job.progress)]
+        if job.left is not None and job.left >= 1:
+            parts.append(f"at most {in_time(job.left)} left")
+        if others:
+            parts.append(f"taking turns with {others} other{'s' if others > 1 else ''}")
+        return " · ".join(parts)
 
     def progress(self) -> Progress | None:
         """How far the work has come that somebody waits for; None while there is none."""
@@ -176,6 +202,7 @@ class Compute:
                     self._jobs.remove(job)  # before it ends, so that nobody can still join it
             if dropped:
                 job._abandon()
+                self._tell_waiting()
                 continue
             ended = job._step()
             with self._change:
@@ -184,6 +211,14 @@ class Compute:
                     self._jobs.append(job)
             if ended is not None:
                 job._end(*ended)
+                self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        """Jobs that have not begun move up."""
+        with self._change:
+            waiting = [job for job in self._jobs if job.state == "waiting" and job._waited_for]
+        for job in waiting:
+            job._tell()
 
 
 compute = Compute()

@@ -38,6 +38,8 @@ class Limits:
     def __init__(self) -> None:
         self.memory: int | None = None
         self.folder: Path | None = None
+        self._promised: list[int] = []  # bytes, to work that goes on
+        self._at_first = 0  # bytes that were free when the first of these began
         self._lock = threading.Lock()
 
     def budget(self) -> int:
@@ -80,6 +82,45 @@ class Limits:
             with self._lock:
                 self.memory, self.folder = before
 
+    @contextmanager
+    def promised(self, size: int, name: str) -> Iterator[None]:
+        """Memory that work inside the block may fill, kept from other work that begins meanwhile.
+
+        What is promised is not yet filled, so what the machine has free does not tell it.
+
+        Parameters
+        ----------
+        size : int
+            Bytes; nothing is promised for 0.
+        name : str
+            What the work is done on, for the message.
+
+        Raises
+        ------
+        DataError
+            If it is more than is free beside what others were promised.
+        """
+        if size <= 0:
+            yield
+            return
+        with self._lock:
+            free, taken = self.memory if self.memory is not None else free_memory(), sum(self._promised)
+            if free is not None:
+                self._at_first = self._at_first if taken else free
+                left = max(0, min(free, self._at_first - taken))
+                if size > left:
+                    beside = f" beside the {in_bytes(taken)} of other work that goes on" if taken else ""
+                    raise DataError(
+                        f"{name}: its analysis needs {in_bytes(size)} of memory, {in_bytes(left)} are free{beside}; "
+                        + ("try again when that has ended" if taken else "prepare.bin makes it smaller")
+                    )
+            self._promised.append(size)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._promised.remove(size)
+
     def cache_folder(self) -> Path:
         """The folder for files that stand in for memory; made when it is not there."""
         if self.folder is not None:
@@ -111,6 +152,16 @@ def parse_bytes(text: str, name: str = "size") -> int:
     if found is None or found[2] == "I":
         raise SettingError(f"{name}: {text!r} is no size; write it as 500MB, 2GB or 1.5GiB")
     return int(float(found[1]) * _UNITS[found[2]])
+
+
+def in_bytes(count: int) -> str:
+    """A number of bytes in words."""
+    size, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB", "EB"):
+        if size < 999.5 or unit == "EB":
+            break
+        size /= 1000
+    return f"{size:.3g} {unit}" if size < 999.5 else f"{size:.0f} {unit}"
 
 
 def free_memory() -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,33 @@ class Progress:
 
     def __str__(self) -> str:
         return f"{self.stage} · {self.unit} {self.done}/{self.total}" + (f" · {self.note}" if self.note else "")
+
+
+class Pace:
+    """How long a stage will take at most, from how fast it went so far; iterations may end before their number is spent."""
+
+    _SETTLED = 1.0  # seconds before that can be told
+
+    def __init__(self) -> None:
+        self._stage: tuple[str, str, int] | None = None
+        self._since, self._first = 0.0, 0
+
+    def left(self, progress: Progress, now: float) -> float | None:
+        """Seconds that are left of the stage at `now`, a time of the monotonic clock; None as long as nothing tells."""
+        stage = (progress.stage, progress.unit, progress.total)
+        if stage != self._stage or progress.done < self._first:
+            self._stage, self._since, self._first = stage, now, progress.done
+        passed, done = now - self._since, progress.done - self._first
+        return passed / done * (progress.total - progress.done) if done > 0 and passed >= self._SETTLED else None
+
+
+def in_time(seconds: float) -> str:
+    """A time in words, rounded up."""
+    whole = math.ceil(seconds)
+    for size, unit in ((3600, "h"), (60, "min")):
+        if whole > 1.5 * size:
+            return f"{math.ceil(whole / size)} {unit}"
+    return f"{whole} s"
 
 
 Steps = Generator[Progress, None, T]

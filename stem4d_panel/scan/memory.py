@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from stem4d_panel.errors import DataError
-from stem4d_panel.runtime.memory import free_memory, limits
+from stem4d_panel.runtime.memory import free_memory, in_bytes, limits
 from stem4d_panel.scan.scan import Scan, block_bytes
 from stem4d_panel.settings import Settings
 
@@ -95,13 +95,3 @@ def check_analysable(scan: Scan, settings: Settings) -> None:
         raise DataError(
             f"{scan.name}: its analysis needs {in_bytes(memory.needed)} of memory, {in_bytes(memory.free)} are free; prepare.bin makes it smaller"
         )
-
-
-def in_bytes(count: int) -> str:
-    """A number of bytes in words."""
-    size, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB", "PB", "EB"):
-        if size < 999.5 or unit == "EB":
-            break
-        size /= 1000
-    return f"{size:.3g} {unit}" if size < 999.5 else f"{size:.0f} {unit}"

@@ -254,7 +254,7 @@ def test_the_old_result_stays_whole_when_writing_fails_midway(
     def fails(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store, "_write_experiments", fails)
+    monkeypatch.setattr(Path, "write_bytes", fails)
     with pytest.raises(DataError, match=r"^copy\.hspy: cannot be written: No space left on device"):
         analysis.save(copy, overwrite=True)
     assert copy.read_bytes() == before

@@ -10,7 +10,7 @@ import pytest
 
 from stem4d_panel.errors import Cancelled
 from stem4d_panel.runtime.jobs import Compute, Job
-from stem4d_panel.runtime.progress import Progress, Steps, finish
+from stem4d_panel.runtime.progress import Pace, Progress, Steps, finish, in_time
 
 WAIT = 20.0  # seconds after which a test gives up; never waited for in full
 
@@ -282,3 +282,47 @@ def test_idle_work_that_nobody_wants_ends_at_once(compute: Compute, monkeypatch:
     compute.cancel(idle)
     with pytest.raises(Cancelled):
         idle.wait(WAIT)
+
+
+def test_who_waits_hears_how_many_are_ahead_and_who_works_with_how_many_he_shares(compute: Compute, held: Held) -> None:
+    first = compute.submit("a", held)
+    assert held.started.wait(WAIT)
+    heard: list[str] = []
+    second = compute.submit("b", lambda: endless(lambda: False))
+    third = compute.submit("c", quick, lambda job: heard.append(f"{job.state} {compute.ahead_of(job)}"))
+    assert compute.says(second) == "waiting · 1 ahead of you"
+    assert compute.says(third) == "waiting · 2 ahead of you"
+    compute.cancel(second)
+    assert compute.ahead_of(third) == compute.beside(third) == 1
+    held.go.set()
+    assert third.wait(WAIT) == "quick"
+    assert first.wait(WAIT) == "result"
+    assert heard[0] == "waiting 0"  # it was told that it moved up
+
+
+def test_time_left_follows_from_how_fast_a_stage_went() -> None:
+    pace = Pace()
+    assert pace.left(Progress("a", 10, 100, "row"), 5.0) is None
+    assert pace.left(Progress("a", 20, 100, "row"), 5.5) is None  # too soon
+    assert pace.left(Progress("a", 30, 100, "row"), 9.0) == pytest.approx(4 / 20 * 70)
+    assert pace.left(Progress("b", 30, 100, "row"), 10.0) is None  # another stage
+    assert pace.left(Progress("b", 10, 100, "row"), 12.0) is None  # begun again
+    assert pace.left(Progress("b", 60, 100, "row"), 14.0) == pytest.approx(2 / 50 * 40)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "1 s"), (12.1, "13 s"), (90, "90 s"), (91, "2 min"), (5400, "90 min"), (5401, "2 h")]
+)
+def test_times_in_words(seconds: float, text: str) -> None:
+    assert in_time(seconds) == text
+
+
+def test_a_job_says_its_progress_and_the_time_left(compute: Compute, held: Held) -> None:
+    job = compute.submit("a", held)
+    assert held.started.wait(WAIT)
+    job.progress, job.left = Progress("factorise", 31, 300, "iteration", "error 0.1342"), 7.2
+    said = compute.says(job)
+    assert said == "factorise · iteration 31/300 · error 0.1342 · at most 8 s left"
+    compute.submit("b", quick)
+    assert compute.says(job) == f"{said} · taking turns with 1 other"
+    compute.cancel(job)

@@ -90,3 +90,47 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(memory.tempfile, "mkstemp", refuse)
     with limits.held(folder=tmp_path), pytest.raises(DataError, match="cannot be written: Read-only file system"):
         file_array((10, 10))
+
+
+def test_what_is_promised_to_one_is_not_free_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = [1000]
+    monkeypatch.setattr(memory, "free_memory", lambda: free[0])
+    own = Limits()
+    with own.promised(600, "one"):
+        with (
+            pytest.raises(
+                DataError, match=r"^two: its analysis needs 500 B of memory, 400 B are free beside the 600 B"
+            ),
+            own.promised(500, "two"),
+        ):
+            pytest.fail("must not begin")
+        free[0] = 450  # the first has begun to fill what it was promised
+        with own.promised(400, "two"):
+            pass
+        free[0] = 300  # and another program takes some
+        with pytest.raises(DataError, match="300 B are free"), own.promised(400, "two"):
+            pytest.fail("must not begin")
+    free[0] = 1000
+    with own.promised(1000, "two"), own.promised(0, "three"):
+        pass
+    with (
+        pytest.raises(DataError, match=r"^two: .* 1 kB are free; prepare\.bin makes it smaller$"),
+        own.promised(1001, "two"),
+    ):
+        pytest.fail("must not begin")
+    monkeypatch.setattr(memory, "free_memory", lambda: None)
+    with own.promised(10**15, "where nothing tells"):
+        pass
+
+
+def test_a_limit_holds_all_that_is_promised() -> None:
+    own = Limits()
+    with (
+        own.held(LEAST),
+        own.promised(LEAST - 1, "one"),
+        pytest.raises(DataError, match="1 B are free"),
+        own.promised(2, "two"),
+    ):
+        pytest.fail("must not begin")
+    with own.promised(2, "two"):
+        pass

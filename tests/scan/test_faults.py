@@ -19,11 +19,12 @@ from stem4d_panel import cli
 from stem4d_panel.analysis import Analysis
 from stem4d_panel.errors import DataError
 from stem4d_panel.runtime.cache import Cache
+from stem4d_panel.runtime.memory import free_memory, in_bytes
 from stem4d_panel.scan import hdf5, plain
 from stem4d_panel.scan import probe as probing
 from stem4d_panel.scan.about import info
 from stem4d_panel.scan.calibration import calibrate
-from stem4d_panel.scan.memory import check_analysable, estimate, free_memory, in_bytes
+from stem4d_panel.scan.memory import check_analysable, estimate
 from stem4d_panel.scan.readers import open_scan
 from stem4d_panel.scan.scan import Scan
 from stem4d_panel.scan.write import write_scan

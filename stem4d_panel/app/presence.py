@@ -1,0 +1,32 @@
+"""Whether anybody looks at a page: the work of one whose connection is lost ends soon after, long before its session does.
+
+Bokeh keeps a session for half a minute after its page has gone. A page does not connect again by itself: it would have
+missed what was changed meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stem4d_panel.app.workbench import Workbench
+
+PATIENCE = 1.0  # seconds before the work of a page that is gone ends: another page may be loading
+
+
+def watch(document: Any, workbench: weakref.ref[Workbench]) -> None:
+    """Let the session of a page rest while the page has no connection; the page itself says that it has none."""
+    page = weakref.ref(document)
+
+    def lost(_: Any) -> None:  # in the server's loop, before the connection is taken off the session
+        asyncio.get_running_loop().call_later(PATIENCE, look)
+
+    def look() -> None:
+        alive, context = workbench(), getattr(page(), "session_context", None)
+        if alive is not None and context is not None and context.session and not context.session.connection_count:
+            alive.session.rest()
+
+    document.config.update(notify_connection_status=False, reconnect_session=False)
+    document.on_event("connection_lost", lost)
