@@ -20,6 +20,7 @@ from bokeh.models.annotations.dimensional import Metric
 from datashader import Canvas
 from holoviews.streams import Pipe, RangeXY
 from panel.io.document import hold
+from panel.io.notebook import push
 
 from stem4d_panel.results.geometry import Box
 from stem4d_panel.scan.scan import Axis
@@ -153,11 +154,21 @@ Paint = Callable[..., np.ndarray]
 @contextmanager
 def held(plot: Any) -> Iterator[None]:
     """Changes to a figure of HoloViews go to the browser together."""
-    if plot.document is None:
+    document, comm = plot.document, plot.comm
+    if document is None:
         yield
-    else:
-        with hold(plot.document, comm=plot.comm):
+    elif comm is None:
+        with hold(document):
             yield
+    else:  # a notebook's document holds back everything until it is told to send
+        before = document.callbacks.hold_value
+        document.hold()
+        try:
+            yield
+        finally:
+            push(document, comm)
+            if before is None:
+                document.unhold()
 
 
 class Picture:

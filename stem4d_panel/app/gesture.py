@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -84,6 +85,12 @@ def _listen(
     def heard(attr: str, old: Any, data: Any) -> None:
         if not len(data[columns[0]]):
             return
+        if plot.comm is None:
+            take(data)
+        else:  # in a notebook Panel forgets what changes while it takes in a message
+            asyncio.get_running_loop().call_soon(take, data)
+
+    def take(data: Any) -> None:
         with held(plot):
             try:
                 hear(data)

@@ -78,7 +78,7 @@ class TreeView:
                 editable=True,
                 visible=self.session.shown.classes is not None,
             )
-            line.on_change("location", lambda attr, old, new: self._dragged(plot, float(new)))
+            line.on_change("location", lambda attr, old, new: self._dragged(plot, line, float(new)))
             zone = BoxAnnotation(bottom=chance, fill_color="#8a8a8a", fill_alpha=0.13, line_alpha=0)
             plot.state.add_layout(zone)
             plot.state.add_layout(line)
@@ -98,10 +98,17 @@ class TreeView:
         classes = self.session.shown.classes
         return float(classes.threshold) if classes is not None else 0.0
 
-    def _dragged(self, plot: Any, new: float) -> None:
+    def _dragged(self, plot: Any, line: Span, new: float) -> None:
         if abs(new - self._threshold()) >= _STEP:  # by a hand, not by the program
-            value = round(min(max(new, 0.0), 2.0), 4)
+            value = round(min(max(new, 0.0), self._highest()), 4)
+            if value < new - _STEP:  # above all merges, where the hand would lose it
+                with held(plot):
+                    line.location = value
             self.session.change_soon({"cluster.threshold": value}, lambda: held(plot))
+
+    def _highest(self) -> float:
+        """Where the line still lies in the figure."""
+        return min(2.0, self._frame.box[3] / 1.03)
 
     def _tapped(self, x: float, y: float) -> None:
         """Choose the class of a branch below the line, or let it go."""
@@ -124,7 +131,7 @@ class TreeView:
         tree, classes = shown.tree, shown.classes
         colours = shown.colours
         chosen = self.session.component
-        top = max(0.3, float(tree.merges[:, 2].max()) if len(tree.merges) else 0.3) * 1.08
+        top = max(0.3, *tree.merges[:, 2].tolist(), classes.threshold) * 1.08
         self._frame.resize((-0.7, -0.09 * top, tree.size - 0.3, top), self._frame.size)
         segments = branches(tree, classes, colours)
         if self._drawn is not tree:

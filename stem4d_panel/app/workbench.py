@@ -118,6 +118,7 @@ class Workbench(pn.viewable.Viewer):
             self._body,
             sizing_mode="stretch_width",
             margin=0,
+            styles={"min-width": "0"},  # beside the steps in a cell, it takes the width that is left
         )
         self._view: Any = None
         self.session.param.watch(lambda *_: self._show_progress(), ["progress", "steps"])

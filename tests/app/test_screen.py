@@ -129,6 +129,22 @@ def test_the_line_stands_at_the_threshold_in_each_place_that_shows_the_figure(se
     screen.close()
 
 
+def test_the_line_stays_in_the_figure_however_far_it_is_dragged_or_set(session: Session) -> None:
+    screen = Screen(session)
+    figure = figures(screen.layout.get_root())["dendrogram"]
+    session.start()
+    run(session)
+    line = next(m for m in figure.center if isinstance(m, Span))
+    line.location = 1.9  # as a hand does
+    assert figure.y_range.end * 0.9 < line.location < figure.y_range.end
+    for threshold in (1.4, 0.1):
+        session.change({"cluster.threshold": threshold})
+        run(session)
+        assert line.location == pytest.approx(threshold)
+        assert threshold < figure.y_range.end
+    screen.close()
+
+
 def test_only_the_part_of_a_large_map_that_is_looked_at_is_sent_in_the_screen_s_pixels() -> None:
     values = np.zeros((900, 900), np.float32)
     values[100, 700] = 90.0

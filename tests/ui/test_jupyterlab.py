@@ -73,7 +73,7 @@ def check_live(screen: Screen) -> None:
     row.click()
     expect(row).to_have_attribute("aria-pressed", "true")
     before = screen.threshold()
-    screen.drag_threshold(before + 0.2)
+    screen.drag_threshold(before - 0.2)
     field = screen.page.locator(".threshold input")
     expect(field).to_have_value(f"{screen.threshold():.4f}".rstrip("0"))
 
@@ -105,6 +105,8 @@ def check_every_group(screen: Screen) -> None:
     screen.set_slider(".mask-radii", "ArrowRight", 2)
     screen.wait_changed("gallery", gallery)
     screen.wait_ready()
+    screen.drag_threshold(0.05)
+    expect(page.locator(".class-table tbody tr").nth(1)).to_be_visible()
     first, last, _, _ = screen.ranges("dendrogram")
     screen.tap("dendrogram", last - 0.7, screen.threshold() / 2)  # the last leaf's branch
     page.get_by_text("part of the fitted intensity that class ").wait_for()
