@@ -13,7 +13,8 @@ import panel_material_ui as pmui
 from stem4d_panel.app import palette
 from stem4d_panel.app.figures import Frame, Glyphs, Picture, layers, paint_layers
 from stem4d_panel.app.gesture import Gesture
-from stem4d_panel.app.session import Session, Shown
+from stem4d_panel.app.session import Session
+from stem4d_panel.app.showing import Shown
 from stem4d_panel.results.class_text import class_name
 
 _STAY, _OWN = "no component is chosen", "a class of its own"

@@ -13,7 +13,7 @@ from stem4d_panel.app import palette
 from stem4d_panel.app.figures import Frame, Picture, coordinates, frame_size, labels, lines
 from stem4d_panel.app.gesture import Drag, Gesture
 from stem4d_panel.app.readout import Readout
-from stem4d_panel.app.session import Shown
+from stem4d_panel.app.showing import Shown
 from stem4d_panel.measure.reading import d_spacing
 from stem4d_panel.results.geometry import bounds, circle
 from stem4d_panel.scan.scan import Axis

@@ -8,7 +8,8 @@ import panel_material_ui as pmui
 
 from stem4d_panel.app.look_bar import LookBar
 from stem4d_panel.app.pattern_figure import PatternFigure, detector_axes, nm_unit
-from stem4d_panel.app.session import Session, Shown
+from stem4d_panel.app.session import Session
+from stem4d_panel.app.showing import Shown
 from stem4d_panel.app.text import caption_below, say
 from stem4d_panel.errors import DataError, Stem4dError
 from stem4d_panel.prepare.frames import Frames

@@ -9,7 +9,7 @@ import numpy as np
 from stem4d_panel.app.figures import Paint
 from stem4d_panel.app.palette import plain
 from stem4d_panel.app.pattern_figure import detector_axes
-from stem4d_panel.app.session import Shown
+from stem4d_panel.app.showing import Shown
 from stem4d_panel.results.geometry import circle
 from stem4d_panel.scan.scan import Axis
 

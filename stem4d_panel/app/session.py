@@ -5,21 +5,18 @@ Knows no view. Views and controls watch its parameters; whatever they want chang
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 import param
 
 from stem4d_panel.app import hand
-from stem4d_panel.app.choices import Choices
 from stem4d_panel.app.history import History, changed
 from stem4d_panel.app.shell import STEPS
+from stem4d_panel.app.showing import Showing, alone
 from stem4d_panel.app.work import STEP_STAGES, head_start, open_steps, opening_key, run_steps, running_key, walk_steps
 from stem4d_panel.errors import SettingError, Stem4dError
 from stem4d_panel.parameters import RefusedError
@@ -32,42 +29,7 @@ _CHEAP = ("classes", "findings")  # answered at once, in the callback
 _OF_RESULT = ("cluster.threshold", "cluster.moves", "cluster.names", "measure.", "data.")  # what a saved one can change
 
 
-R = TypeVar("R")
-
-
-def _alone(method: Callable[..., R]) -> Callable[..., R]:
-    """One thread at a time in a session."""
-
-    @functools.wraps(method)
-    def guarded(self: Session, *args: Any, **kwargs: Any) -> R:
-        with self._lock:
-            return method(self, *args, **kwargs)
-
-    return guarded
-
-
-@dataclass(frozen=True, eq=False)
-class Shown:
-    """What the screen shows: the last good value of every stage, None before the first."""
-
-    scan: Any = None
-    survey: Any = None
-    look: Any = None
-    frames: Any = None
-    factors: Any = None
-    tree: Any = None
-    classes: Any = None
-    findings: Any = None
-    colours: tuple[str, ...] = ()  # of the classes
-    name: str = ""
-    axes: Any = None
-    centre: Any = None
-    mask: Any = None
-    virtual: np.ndarray | None = None
-    mean_pattern: np.ndarray | None = None
-
-
-class Session(Choices):
+class Session(Showing):
     """State of one screen.
 
     Parameters
@@ -79,14 +41,9 @@ class Session(Choices):
         Runs a function where the screen may be changed (the event loop of a server; at once in a notebook).
     """
 
-    shown = param.Parameter(Shown(), doc="What the screen shows.")
     evidence = param.Parameter(None, doc="What speaks for each rank, once computed in the background.")
     stability = param.Parameter(None, doc="How well each branch is found again, once computed in the background.")
-    details = param.Parameter(None, doc="Readings and sizes of the classes that are shown, once computed.")
-    steps = param.Dict({}, doc="State of each step: (state, note).")
     progress = param.Parameter(None, doc="Progress of the running job, or None.")
-    message = param.Parameter(None, doc="(kind, text) of the last message.")
-    settings = param.Parameter(None, doc="The settings wanted now.")
 
     def __init__(
         self,
@@ -96,7 +53,7 @@ class Session(Choices):
         dataset: str | None = None,
         root: Path | None = None,
     ) -> None:
-        super().__init__(settings=settings)
+        super().__init__(settings)
         self._call = call
         self._first = (data, dataset, root)
         self._later: tuple[Mapping[str, Any], tuple[str, ...]] = ({}, ())
@@ -105,29 +62,10 @@ class Session(Choices):
         self._opened_now: tuple[Any, str | None] | None = (
             None  # what is open: a path or the number of an object, dataset
         )
-        self._analysis: Any = None
-        self._result: Any = None
-        self._branches: Any = None  # of a saved result or a preview
-        self._job: Job | None = None
         self._behind: list[tuple[Job, Callable[[Job], None]]] = []
         self._soon: dict[str, Any] = {}
-        # a plain script hears of jobs in the compute thread; servers and kernels hear in their own loop
-        self._lock = threading.RLock()
-        self._keys: dict[str, str] = {}
-        self.closed = False
-        self.steps = dict.fromkeys(STEPS, ("waiting", ""))
 
     # ---- what is asked for -------------------------------------------------------------------------------------------
-
-    @property
-    def analysis(self) -> Any:
-        """The analysis wanted now; None before the data are open, or for a saved result."""
-        return self._analysis
-
-    @property
-    def result(self) -> Any:
-        """The saved result that is shown, if it is one."""
-        return self._result
 
     @property
     def asked(self) -> tuple[Any, str | None]:
@@ -140,7 +78,7 @@ class Session(Choices):
         with self._lock:  # between two jobs of one change it is still busy
             return self._job is not None
 
-    @_alone
+    @alone
     def open(self, data: Any, dataset: str | None = None, root: Path | None = None) -> None:
         """Open data in the compute thread and analyse them; what is shown stays until there is something new.
 
@@ -164,7 +102,7 @@ class Session(Choices):
         """Once data are open, change what a saved result came with, and tell what could not be done."""
         self._later = (changes, notes)
 
-    @_alone
+    @alone
     def continue_from(self, path: Path | None, root: Path | None) -> None:
         """Open the scan of the saved result that is shown, the sample for None, at the settings of the result."""
         if self._result is not None:
@@ -172,18 +110,18 @@ class Session(Choices):
             self._asked = (path, dataset, root)  # what was stated of the file stays
             self.open(path, dataset, root)
 
-    @_alone
+    @alone
     def change(self, changes: Mapping[str, Any]) -> bool:
         """Change settings, all or none; a refusal becomes a message and leaves everything as it is."""
         with self.within():
             return self._change(changes)
 
-    @_alone
+    @alone
     def undo(self) -> bool:
         """Take back the last step of settings; whether there was one that is accepted."""
         return self.history.undo(self.settings, self._restore)
 
-    @_alone
+    @alone
     def redo(self) -> bool:
         """Make again what was taken back last; whether there was something that is accepted."""
         return self.history.redo(self.settings, self._restore)
@@ -222,7 +160,7 @@ class Session(Choices):
             self.refresh()
         return True
 
-    @_alone
+    @alone
     def change_soon(
         self, changes: Mapping[str, Any], within: Callable[[], AbstractContextManager[Any]] = nullcontext
     ) -> None:
@@ -236,7 +174,7 @@ class Session(Choices):
             timer.daemon = True
             timer.start()
 
-    @_alone
+    @alone
     def _change_now(self, within: Callable[[], AbstractContextManager[Any]]) -> None:
         changes, self._soon = self._soon, {}
         if not self.closed:
@@ -253,7 +191,7 @@ class Session(Choices):
             "cluster.moves", lambda: hand.moved(self.shown, self.settings, component, label), label, component
         )
 
-    @_alone
+    @alone
     def _by_hand(
         self, parameter: str, make: Callable[[], dict[str, Any]], label: int | None, component: int = 0
     ) -> bool:
@@ -279,7 +217,7 @@ class Session(Choices):
             self.say("info", text)
         return changed
 
-    @_alone
+    @alone
     def refresh(self) -> None:
         """Bring the shown up to date with the settings; newest settings win."""
         self._release()
@@ -317,12 +255,12 @@ class Session(Choices):
             job = self._job
         return compute.says(job) if job is not None else ""
 
-    @_alone
+    @alone
     def rest(self) -> None:
         """Let go of the work, since nobody looks any more."""
         self._release()
 
-    @_alone
+    @alone
     def cancel(self) -> None:
         """Stop the running job; the last good result stays, later steps stay stale."""
         if self._job is not None:
@@ -331,23 +269,11 @@ class Session(Choices):
             self._mark_states()
             self.say("info", "cancelled; the last result stays")
 
-    @_alone
+    @alone
     def close(self) -> None:
         """Let go of everything; work that nobody else wants ends."""
         self.closed = True
         self._release()
-
-    def say(self, kind: str, text: str) -> None:
-        """Show a message: ``info``, ``success``, ``warning`` or ``error``."""
-        self.message = (kind, text)
-
-    def current_result(self) -> Any:
-        """What is shown as a saveable result, or None while there is none."""
-        if self._result is not None:
-            return hand.as_shown(self._result, self.shown, self.details, self.settings)
-        if self._analysis is not None and self._analysis.ready("findings"):
-            return self._analysis.result()
-        return None
 
     # ---- jobs --------------------------------------------------------------------------------------------------------
 
@@ -366,7 +292,7 @@ class Session(Choices):
             compute.release(job, listener)
         self._behind = []
 
-    @_alone
+    @alone
     def _start_walk(self) -> None:
         """What the screen can do without at first: details of the classes, then the other ranks and the evidence for each."""
         analysis = self._analysis
@@ -390,12 +316,12 @@ class Session(Choices):
         key = f"{name}/{self._analysis.key(stage)}"
         self._behind.append((compute.submit(key, make, listen, idle=True), listen))
 
-    @_alone
+    @alone
     def _found_behind(self, name: str, job: Job) -> None:
         if not self.closed and any(job is other for other, _ in self._behind):
             setattr(self, name, job.result)
 
-    @_alone
+    @alone
     def _hear(self, job: Job, done: Callable[[Job], None]) -> None:
         if self.closed or job is not self._job:
             return
@@ -460,120 +386,3 @@ class Session(Choices):
         states[broken] = ("failed", text)
         self.steps = states
         self.say("error", text)
-
-    # ---- what is shown -----------------------------------------------------------------------------------------------
-
-    def _stale(self, stage: str) -> bool:
-        return self._keys.get(stage) != self._analysis.key(stage)
-
-    def _show_ready(self, running: bool = False) -> None:
-        """Show every stage that is ready, in order, up to the first that is not."""
-        if self._analysis is None:
-            self._mark_states(running)
-            return
-        new: dict[str, Any] = {}
-        for stages in STEP_STAGES.values():
-            for stage in stages:
-                value = self._analysis.peek(stage)
-                if value is None:
-                    break
-                if self._stale(stage):
-                    new[stage] = value
-                    self._keys[stage] = self._analysis.key(stage)
-            else:
-                continue
-            break
-        if new:
-            self._show(new)
-        self._mark_states(running)
-
-    def _show(self, new: dict[str, Any]) -> None:
-        scan = self._analysis.scan
-        before = self.shown if self.shown.scan is scan else Shown(scan=scan, name=scan.name, axes=scan.axes)
-        if "frames" in new:
-            frames = new["frames"]
-            new |= {"virtual": frames.virtual, "mean_pattern": frames.mean}
-        # maps, patterns and their classes are one picture: changed together or not at all
-        whole = {"factors", "tree", "classes", "findings"}
-        if new.keys() & whole and not self._analysis.ready("findings"):
-            for stage in new.keys() & whole:
-                self._keys.pop(stage, None)
-            new = {k: v for k, v in new.items() if k not in whole}
-        if "factors" in new:
-            frames = self._analysis.peek("frames")
-            new |= {"axes": frames.axes, "centre": frames.centre, "mask": frames.mask}
-        if new:
-            if "classes" in new:
-                self.details = None
-            self._present(replace(before, **new))
-
-    @_alone
-    def _show_preview(self, analysis: Any, found: dict[str, Any]) -> None:
-        """A first look at a rank, until its factors are there."""
-        if self.closed or analysis is not self._analysis or analysis.ready("factors"):
-            return
-        frames = analysis.peek("frames")
-        self.details = None
-        self._present(replace(self.shown, **found, axes=frames.axes, centre=frames.centre, mask=frames.mask))
-
-    def branches(self) -> Any:
-        """The branches of the tree that is shown, integrated when they are asked for."""
-        if self._analysis is not None:
-            made = self._analysis.peek("branches")
-            if made is not None and made.tree is self.shown.tree:
-                return made
-        source = self._result if self._result is not None else self.shown
-        if self._branches is None or self._branches.tree is not source.tree:
-            from stem4d_panel.cluster.classes import ClassMaker
-
-            self._branches = ClassMaker(source.factors, source.tree, source.centre, self.settings.cluster)
-        return self._branches
-
-    def _refresh_result(self) -> None:
-        r = self._result
-        classes, findings = hand.recut(r, self.branches, self.settings)
-        same = classes is r.classes and self.settings.measure.shape == r.settings.measure.shape
-        self.details = r.details if same else None
-        shown = Shown(
-            factors=r.factors, tree=r.tree, classes=classes, findings=findings, name=r.name, axes=r.axes, centre=r.centre,
-            mask=r.mask, virtual=r.factors.maps.sum(axis=0), mean_pattern=r.mean_pattern,
-        )  # fmt: skip
-        self._present(shown)
-        self._mark(dict.fromkeys(STEPS, ("up to date", "saved result")))
-
-    def _present(self, shown: Shown) -> None:
-        """Show something else, in which what was chosen is found again."""
-        before, chosen = self.shown, {}
-        if shown.findings is not None and shown.findings is not before.findings:
-            from stem4d_panel.app import follow
-
-            shown = replace(shown, colours=follow.colours(before, shown))
-            if self.component is not None and shown.factors is not before.factors:
-                chosen["component"] = follow.components(before.factors, shown.factors).get(self.component)
-            if self.label is not None:
-                chosen["label"] = follow.classes(before.classes, shown.classes).get(self.label)
-        with param.parameterized.discard_events(self):  # found again is not chosen anew: no view changes its mode
-            self.param.update(**{name: i for name, i in chosen.items() if i is not None})
-        self.param.update(shown=shown, **{name: i for name, i in chosen.items() if i is None})
-        for text in hand.new_warnings(before, shown):
-            self.say("warning", text)
-
-    def _mark(self, states: Mapping[str, tuple[str, str]]) -> None:
-        if {**self.steps, **states} != self.steps:
-            self.steps = {**self.steps, **states}
-
-    def _mark_states(self, running: bool = False) -> None:
-        if self._analysis is None:
-            return
-        states: dict[str, tuple[str, str]] = {}
-        active = running or self._job is not None
-        for step, stages in STEP_STAGES.items():
-            if all(self._analysis.ready(s) for s in stages):
-                states[step] = ("up to date", "")
-            elif active:
-                states[step] = ("running", "")
-                active = False
-            else:
-                shown_before = any(s in self._keys for s in stages) or getattr(self.shown, stages[-1]) is not None
-                states[step] = ("stale" if shown_before else "waiting", "")
-        self._mark(states)

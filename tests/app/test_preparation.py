@@ -21,7 +21,8 @@ from stem4d_panel.app.preparation import (
     beam,
     whole_pattern,
 )
-from stem4d_panel.app.session import Session, Shown
+from stem4d_panel.app.session import Session
+from stem4d_panel.app.showing import Shown
 from stem4d_panel.scan.scan import Scan
 from stem4d_panel.settings import Settings
 
