@@ -86,7 +86,9 @@ class Workbench(pn.viewable.Viewer):
         self._progress = pmui.LinearProgress(
             value=0, variant="determinate", sizing_mode="stretch_width", margin=(12, 8)
         )
-        self._status = caption("starting", margin=(6, 8), width=430, css_classes=["status"])
+        self._status = caption(
+            "starting", margin=(6, 8), sizing_mode="stretch_width", min_width=180, max_width=460, css_classes=["status"]
+        )
         self._cancel = pmui.Button(
             label="Cancel", size="small", variant="outlined", disabled=True, margin=(2, 8), width=80
         )
@@ -118,7 +120,6 @@ class Workbench(pn.viewable.Viewer):
             self._body,
             sizing_mode="stretch_width",
             margin=0,
-            styles={"min-width": "0"},  # beside the steps in a cell, it takes the width that is left
         )
         self._view: Any = None
         self.session.param.watch(lambda *_: self._show_progress(), ["progress", "steps"])
