@@ -50,11 +50,12 @@ POLL = """<script>
 
 # what is seen when the server has stopped or cannot be reached
 LOST = """<div id="lost" role="alert" hidden>Connection lost: what you see stays, but nothing answers any more.
-<button onclick="location.reload()">Load again</button></div>
+<button>Load again</button></div>
 <script>
 (async () => {
   while (!window.Bokeh?.documents?.length) await new Promise(then => setTimeout(then, 250))
   const lost = document.getElementById("lost")
+  lost.querySelector("button").addEventListener("click", () => location.reload())
   for (const page of Bokeh.documents) {
     page.on_event("connection_lost", () => { lost.hidden = false })
   }
