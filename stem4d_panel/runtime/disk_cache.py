@@ -83,7 +83,9 @@ class DiskCache:
         values, about = self._paths(key)
         buffer = io.BytesIO()
         try:
-            np.savez(buffer, allow_pickle=False, **arrays)
+            if any(a.dtype.hasobject for a in arrays.values()):  # older NumPy has no argument that refuses them
+                raise ValueError("an array of objects")
+            np.savez(buffer, **arrays)  # type: ignore[arg-type] # its other argument is not among the names
             content = buffer.getvalue()
             noted = {"version": VERSION, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             with replacing(values, overwrite=True, size=len(content)) as part:
