@@ -95,7 +95,7 @@ def test_four_times_the_memory_runs_to_the_same_end(large: Path, tmp_path: Path)
     assert any("file of the cache" in text for text in seen["warnings"])
     assert seen["reads"] <= 6
     assert seen["extra"] <= 1.5 * seen["needed"] < limit
-    assert list(cache.iterdir()) == []
+    assert [p for p in cache.iterdir() if p.name != "values"] == []  # factors and trees are kept there
     with limits.held(4 * 10**9):
         whole = Analysis(open_scan(large), cache=Cache(), **CHANGES)
         factors = whole.factors
