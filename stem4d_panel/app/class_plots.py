@@ -57,10 +57,6 @@ class Chart:
         for axis in plot.state.left:
             axis.ticker.update(min_interval=1)  # particles are whole
 
-    def close(self) -> None:
-        """Let go of the figure."""
-        self.pane.object = None
-
 
 class SizesChart(Chart):
     """Histogram of diameters, with a line at their mean and a shade from mean - spread to mean + spread."""
@@ -135,10 +131,6 @@ class Wheel:
         turn = np.deg2rad(angles)  # clockwise on the screen: from +kx towards +ky, which points down
         text = [f"{angle:.0f}°" for angle in angles] if period != 360 else ["0° = 360°"]
         self.labels.show(x=(1.5 * np.cos(turn)).tolist(), y=(-1.5 * np.sin(turn)).tolist(), text=text)
-
-    def close(self) -> None:
-        """Let go of the figure."""
-        self.pane.object = None
 
 
 def _add_text(figure: Any, source: Any) -> None:

@@ -75,14 +75,14 @@ class ClassView:
         chart = (width + 10, width - 44)
         self.sizes, self.profile = SizesChart("class-sizes", chart), ProfileChart("class-profile", chart)
         self._captions = {name: caption_below(width) for name in ("map", "pattern", "orientation", "sizes", "profile")}
-        self._panes = [self._map_frame.pane(self._map.layer), self._turn_frame.pane(self._turn.layer)]
+        self._map_pane, self._turn_pane = self._map_frame.pane(self._map.layer), self._turn_frame.pane(self._turn.layer)
         session.param.watch(lambda *_: self.refresh(), ["shown", "details", "label", "component", "point"])
         self.layout = self._laid_out()
 
     def _laid_out(self) -> pn.Column:
         figures = {
-            "map": (self._panes[0], 34), "pattern": (self._pattern.pane, 34),
-            "orientation": (pn.Row(self._panes[1], self.wheel.pane, margin=0), 184),
+            "map": (self._map_pane, 34), "pattern": (self._pattern.pane, 34),
+            "orientation": (pn.Row(self._turn_pane, self.wheel.pane, margin=0), 184),
             "sizes": (self.sizes.pane, 76), "profile": (self.profile.pane, 46),
         }  # fmt: skip
         boxes = [
@@ -233,13 +233,6 @@ class ClassView:
         if rings:
             text += f"; dashed: rings at {', '.join(f'{r:.2f}' for r in rings)} {unit}"
         say(self._captions["profile"], text)
-
-    def close(self) -> None:
-        """Let go of the figures."""
-        for pane in self._panes:
-            pane.object = None
-        for figure in (self._pattern, self.wheel, self.sizes, self.profile):
-            figure.close()
 
 
 def headline(s: Subject) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
+from stem4d_panel.app.badges import Badge
 from stem4d_panel.app.export_view import ExportView
 from stem4d_panel.app.fields import Field, Told
 from stem4d_panel.app.picker import Picker
@@ -29,7 +30,6 @@ THEME = {
         "MuiOutlinedInput": {"defaultProps": {"notched": True}},
     },
 }
-_COLOURS = {"up to date": "success", "running": "info", "stale": "warning", "failed": "error", "waiting": "default"}
 _SLIDER = {"size": "small", "sizing_mode": "stretch_width", "margin": (4, 14)}
 
 
@@ -41,9 +41,7 @@ class Controls:
         self.fields: dict[str, Field] = {}
         self._hints: dict[str, str] = {}
         self._told = Told()  # of the rank
-        self.chips = {
-            s: pmui.Chip(label="waiting", size="small", margin=0, css_classes=[f"step-{s.lower()}"]) for s in STEPS
-        }
+        self.badges = {s: Badge(css_classes=[f"step-{s.lower()}"]) for s in STEPS}
         bodies = {
             "Data": self._data(),
             "Prepare": self._prepare(),
@@ -59,12 +57,13 @@ class Controls:
         session.param.watch(lambda _: self._show(), "shown")
         session.param.watch(lambda _: self._show_settings(), "settings", onlychanged=False)
         session.param.watch(lambda e: self._show_evidence(e.new), "evidence")
+        self._show_states()
         self._show_settings()
 
     def _head(self, step: str) -> Any:
         name = pmui.Typography(step, variant="subtitle2", margin=0)
         return pmui.Row(
-            name, pn.HSpacer(), self.chips[step], sizing_mode="stretch_width", margin=0, sx={"alignItems": "center"}
+            name, pn.HSpacer(), self.badges[step], sizing_mode="stretch_width", margin=0, sx={"alignItems": "center"}
         )
 
     def _field(self, name: str, **options: Any) -> Any:
@@ -236,10 +235,7 @@ class Controls:
 
     def _show_states(self) -> None:
         for step, (state, note) in self.session.steps.items():
-            self.chips[step].param.update(
-                label=state, color=_COLOURS[state], variant="filled" if state != "waiting" else "outlined"
-            )
-            self.chips[step].description = note or None
+            self.badges[step].show(state, note)
 
     def _show_settings(self) -> None:
         self._quiet = True

@@ -207,7 +207,3 @@ class GalleryView:
         if tree is not None and place is not None and place < tree.size:
             k = tree.order[place]
             self.session.choose_component(None if k == self.session.component else k)
-
-    def close(self) -> None:
-        """Let go of the figure."""
-        self.pane.object = None

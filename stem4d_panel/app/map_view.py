@@ -180,10 +180,6 @@ class MapView:
         chosen = _cross(point, y, x) if point is not None else _rectangle(region, y, x) if region else []
         self._chosen.show(**coordinates(chosen))
 
-    def close(self) -> None:
-        """Let go of the figure."""
-        self.pane.object = None
-
 
 def _black(image: np.ndarray) -> np.ndarray:
     out = np.zeros((*image.shape, 4), np.uint8)

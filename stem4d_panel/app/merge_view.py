@@ -71,7 +71,3 @@ class MergeView:
         self._shown = None
         self._picture.show(self._frame.box, paint_layers, np.zeros((4, 2, 2), np.uint8))
         say(self.caption, _HINT)
-
-    def close(self) -> None:
-        """Let go of the figure."""
-        self.pane.object = None

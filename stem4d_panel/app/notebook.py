@@ -18,6 +18,8 @@ from typing import Any
 import panel as pn
 from panel.io.state import state
 
+from stem4d_panel.app.echo import MEND
+
 _KEY = "stem4d_material"
 # Once the view is there, and once per display. Panel's script drops every message that arrives before that, so the page
 # tells with a tag that it is ready. And it sends every change that came from Python back to Python, where a late echo
@@ -79,9 +81,11 @@ def _boot_script() -> str:
     new Blob([{json.dumps(BUNDLE_PATH.read_text("utf-8"))}], {{type: 'text/javascript'}}))
   const have = window.Bokeh && window.Bokeh.version === '{bokeh.__version__}' && window.Bokeh.Panel &&
     window.importShim && window.PyViz?.comm_manager
-  if (window.stem4d_booted || have) return
-  window.stem4d_booted = true;
-  {joined}
+  if (!window.stem4d_booted && !have) {{
+    window.stem4d_booted = true;
+    {joined}
+  }}
+  {MEND}
 }})();"""
 
 

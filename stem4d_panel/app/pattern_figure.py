@@ -164,7 +164,3 @@ class PatternFigure:
             self._marks.show(**coordinates([*(circle(r) for r in rings if r > 0), *cross, *(stops or [])]))
         if drawn or self._drawn.data["xs"]:
             self._drawn.show(**coordinates(drawn or []))
-
-    def close(self) -> None:
-        """Let go of the figure."""
-        self.pane.object = None

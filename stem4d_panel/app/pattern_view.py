@@ -210,7 +210,3 @@ class PatternView:
             np.stack([x.offset + x.scale * c[:, 1], -(y.offset + y.scale * c[:, 0])], axis=1)
             for c in (np.vstack([p, p[:1]]) for p in polygons(self.session.settings.prepare.beam_stop or ""))
         ]
-
-    def close(self) -> None:
-        """Let go of the figure."""
-        self.figure.close()

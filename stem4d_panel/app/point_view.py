@@ -93,10 +93,6 @@ class PointView:
             text += f" · turned {angle:.0f}°" if np.isfinite(angle) else ""
         return text
 
-    def close(self) -> None:
-        """Let go of the figure."""
-        self.figure.close()
-
 
 def _measured(shown: Shown, region: Region) -> tuple[np.ndarray, str]:
     """Mean of the raw patterns, bad pixels left dark; of a large region, of positions in equal steps."""

@@ -134,9 +134,8 @@ class RankView:
         self.session.change({"factorize.rank": next((r for r in ranks if r > here), ranks[0])})
 
     def close(self) -> None:
-        """Let go of the figure."""
+        """Stop playing."""
         self._stop()
-        self.pane.object = None
 
 
 def _add_curves(figure: Any, source: Any) -> None:

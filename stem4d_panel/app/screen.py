@@ -49,15 +49,17 @@ class Screen:
         """Let go of all figures, so that nothing keeps a closed page alive.
 
         HoloViews keeps the callbacks of every plot until that is told to clean up, and the hooks in the options of every
-        layer, and with them the page; what a pane does when it loses its object may be scheduled in a document that is gone.
+        layer, and with them the page. A pane forgets its figure first: it would look for another place in a page that is gone.
         """
         for pane in self.layout.select(pn.pane.HoloViews):
             for plot, _ in list(pane._plots.values()):
                 for part in plot.traverse(lambda each: each):
                     part.hooks.clear()
                 plot.cleanup()
-        for view in (self.maps, self.patterns, self.point, self.tree, self.gallery, self.ranks, self.one):
-            view.close()
+            pane._plots.clear()
+            pane._models.clear()
+            pane.object = None
+        self.ranks.close()
 
 
 def warm_up() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 
+from stem4d_panel.app.echo import MEND
+
 STEPS = ("Data", "Prepare", "Factorise", "Cluster")
 
 CSS = """
@@ -76,5 +78,5 @@ def template(poll: bool) -> str:
     return f"""{{% extends "base.html" %}}
 {{% block loader_css %}}{CSS}{{% endblock %}}
 {{% block css_resources %}}<script nonce="{secrets.token_urlsafe(18)}"></script>{{{{ super() }}}}{{% endblock %}}
-{{% block loader %}}<div id="loader"><span class="spinner"></span>{BODY}{POLL if poll else ""}</div>{LOST}{{% endblock %}}
+{{% block loader %}}<div id="loader"><span class="spinner"></span>{BODY}{POLL if poll else ""}</div>{LOST}<script>{MEND}</script>{{% endblock %}}
 """

@@ -151,8 +151,3 @@ class TreeView:
         if tree.suggestion.chance < 1:
             note += f" · shaded: above {tree.suggestion.chance:.2f} unrelated patterns join by chance"
         say(self.caption, note)
-
-    def close(self) -> None:
-        """Let go of the figure."""
-        self.pane.object = None
-        self.merge.close()

@@ -21,6 +21,7 @@ from stem4d_panel.app import address as addresses
 from stem4d_panel.app import delivery, notebook, presence, shell
 from stem4d_panel.app.actions import Actions
 from stem4d_panel.app.again import ScanOffer
+from stem4d_panel.app.badges import Bar
 from stem4d_panel.app.boot import boot
 from stem4d_panel.app.class_table import ClassTable  # noqa: F401  # known before the page is sent: see there
 from stem4d_panel.app.controls import THEME, Controls
@@ -83,9 +84,7 @@ class Workbench(pn.viewable.Viewer):
         self._body = pn.Column(
             pmui.Typography("Loading the figures …", variant="body2", margin=16), sizing_mode="stretch_width", margin=0
         )
-        self._progress = pmui.LinearProgress(
-            value=0, variant="determinate", sizing_mode="stretch_width", margin=(12, 8)
-        )
+        self._progress = Bar(sizing_mode="stretch_width", margin=(12, 8))
         self._status = caption(
             "starting", margin=(6, 8), sizing_mode="stretch_width", min_width=180, max_width=460, css_classes=["status"]
         )
@@ -265,10 +264,10 @@ class Workbench(pn.viewable.Viewer):
             say(self._status, "connecting")
         elif session.busy:
             say(self._status, session.doing() or "working")
-            self._progress.value = progress.percent if progress is not None else 0
+            self._progress.show(progress.percent if progress is not None else 0)
         else:
             say(self._status, "not up to date" if not done else "ready" if self.screen else "loading the figures")
-            self._progress.value = 100 if done else 0
+            self._progress.show(100 if done else 0)
 
     def _show_message(self, message: tuple[str, str] | None) -> None:
         if message is None:
@@ -277,7 +276,8 @@ class Workbench(pn.viewable.Viewer):
         kind, text = message
         if kind == "error" and self.session.shown.axes is None and self._folder is not None:
             text += ". Choose another file on the left, or the simulated sample"
-        self._alert.param.update(object=safe_text(text), severity=kind, visible=True)
+        # a message closed by hand does not keep the next one from showing
+        self._alert.param.update(object=safe_text(text), severity=kind, visible=True, closed=False)
 
     def _session(self, data: Any, settings: Settings, address: Mapping[str, Sequence[bytes | str]] | None) -> Session:
         """The session that an address asks for, or that of the data where it asks for nothing."""
