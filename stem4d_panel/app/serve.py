@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import os
 import secrets
+import signal
 import sys
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +145,20 @@ async def _main(sockets: list[Any], path: Path | None, open_browser: bool, acces
     from stem4d_panel.app.boot import boot
 
     boot.start()  # while the browser loads the page
-    await asyncio.Event().wait()
+    await _told_to_stop()
+    http.stop()
+    server.stop()
+    logging.getLogger("tornado.application").disabled = True  # that pages are cut off now is no failure
+    print("stopped", file=sys.stderr)
+
+
+async def _told_to_stop() -> None:
+    """Wait for Ctrl+C, or for a system that ends its services; Bokeh's own handler would stop the loop under our feet."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError):  # on Windows, where Ctrl+C interrupts
+            loop.add_signal_handler(number, stop.set)
+    await stop.wait()
 
 
 def _import_app(path: Path | None) -> Any:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from stem4d_panel.runtime.compiled import compiled
 from stem4d_panel.runtime.threads import map_blocks
 
 TILE = 64  # rows side by side, so that the inner loops run over them and not over the few components
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def sweep_block(W: np.ndarray, A: np.ndarray, G: np.ndarray, sweeps: int, tol: float) -> None:
     """:func:`sweep` of some rows in the calling thread; A may have more columns than W."""
     n, k = W.shape
@@ -71,7 +71,7 @@ def sweep(W: np.ndarray, A: np.ndarray, G: np.ndarray, sweeps: int, tol: float =
     map_blocks(lambda start, stop: sweep_block(W[start:stop], A[start:stop], G, sweeps, tol), len(W), rows)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def expect(
     data: np.ndarray,
     indices: np.ndarray,
@@ -121,7 +121,7 @@ def expect(
     return total
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def renew(expected: np.ndarray, held: np.ndarray, counts: np.ndarray, Ht: np.ndarray) -> None:
     """Put `counts` (m, k) in the place of `held` in the sum `expected`, and make Hᵀ of it, columns of unit sum."""
     m, k = expected.shape
@@ -138,7 +138,7 @@ def renew(expected: np.ndarray, held: np.ndarray, counts: np.ndarray, Ht: np.nda
             Ht[j, c] = max(expected[j, c], 0.0) * sums[c]
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def csr_times(data: np.ndarray, indices: np.ndarray, starts: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
     """Add CSR rows times `right` (m, k) to `out` (n, k)."""
     k = right.shape[1]
@@ -150,7 +150,7 @@ def csr_times(data: np.ndarray, indices: np.ndarray, starts: np.ndarray, right: 
                 row[c] += x * other[c]
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def csr_transposed_times(
     data: np.ndarray, indices: np.ndarray, starts: np.ndarray, left: np.ndarray, out: np.ndarray
 ) -> None:
@@ -164,7 +164,7 @@ def csr_transposed_times(
                 other[c] += x * row[c]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def count_filled(X: np.ndarray, counts: np.ndarray) -> None:
     """Entries of each row that are not zero."""
     for i in range(len(X)):
@@ -175,7 +175,7 @@ def count_filled(X: np.ndarray, counts: np.ndarray) -> None:
         counts[i] = found
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def gather_filled(X: np.ndarray, starts: np.ndarray, data: np.ndarray, indices: np.ndarray) -> None:
     """Values and columns of the entries that are not zero."""
     for i in range(len(X)):

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from stem4d_panel.errors import DataError
 from stem4d_panel.prepare.frames import Frames, Look
 from stem4d_panel.prepare.masks import inside
+from stem4d_panel.runtime.compiled import compiled
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Outline:
         return f"outline around ky {ky:.1f}, kx {kx:.1f} px"
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _sums(data, cy, cx, rows, first, last, good):  # type: ignore[no-untyped-def]
     """Sums over runs of pixels (row, first to last, from the centre) around the centre of each position."""
     ny, nx, nky, nkx = data.shape
@@ -92,7 +92,7 @@ def _sums(data, cy, cx, rows, first, last, good):  # type: ignore[no-untyped-def
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _weighted(matrix, columns, weights):  # type: ignore[no-untyped-def]
     """Weighted sums of some columns of each row."""
     out = np.zeros(matrix.shape[0], np.float32)

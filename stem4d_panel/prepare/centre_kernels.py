@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from stem4d_panel.prepare.kernels import FLAGS, LANES, clean, flush, mended_value
+from stem4d_panel.runtime.compiled import compiled
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def window_means(
     raw: np.ndarray, bad: np.ndarray, centres: np.ndarray, radius: float, offset: np.ndarray, spread: np.ndarray,
     counts: np.ndarray,
@@ -48,7 +48,7 @@ def window_means(
         counts[i] = total
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def _window_row(
     values: np.ndarray, place: tuple[np.float32, np.float32, np.float32]
 ) -> tuple[np.float32, np.float32, np.float32]:
@@ -67,7 +67,7 @@ def _window_row(
     return mass, first, second
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def _rows_with(marked: np.ndarray) -> np.ndarray:
     found = np.zeros(marked.shape[0], np.bool_)
     for y in range(marked.shape[0]):
@@ -75,7 +75,7 @@ def _rows_with(marked: np.ndarray) -> np.ndarray:
     return found
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def add_moved(raw: np.ndarray, good: np.ndarray, moves: np.ndarray, total: np.ndarray) -> None:
     """Add frames (n, ky, kx), read `moves` (n, 2) whole pixels beyond their grid, to `total` (ky, kx) float64.
 
@@ -98,14 +98,14 @@ def add_moved(raw: np.ndarray, good: np.ndarray, moves: np.ndarray, total: np.nd
                 flush(part[y], total[y])
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def _add(source: np.ndarray, row: np.ndarray) -> None:
     for x in range(len(row)):
         value = np.float32(source[x])
         row[x] += value if value >= 0 and value < np.inf else np.float32(0)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def _add_good(source: np.ndarray, good: np.ndarray, row: np.ndarray) -> None:
     for x in range(len(row)):
         value = np.float32(source[x])

@@ -6,22 +6,23 @@ must be seen, so the compiler may reorder sums here, but not assume that all val
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from stem4d_panel.runtime.compiled import compiled
 
 FLAGS = {"reassoc", "contract", "nsz", "arcp"}
 LANES = 32  # pixels that compiled loops take at once; what is left over goes one by one
 FORMS = ("integer", "bilinear", "even", "cubic")  # their numbers are the `form` of the kernels
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def clean(raw: np.ndarray, y: int, x: int) -> np.float32:
     """A value, 0 where it is below zero or not finite."""
     value = np.float32(raw[y, x])
     return value if value >= 0 and value < np.inf else np.float32(0)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def mended_value(raw: np.ndarray, bad: np.ndarray, y: int, x: int) -> np.float32:
     """Mean of the sound neighbours in the same frame, 0 without any."""
     total, sound = np.float32(0), 0
@@ -33,7 +34,7 @@ def mended_value(raw: np.ndarray, bad: np.ndarray, y: int, x: int) -> np.float32
     return total / np.float32(max(1, sound))
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def flush(part: np.ndarray, total: np.ndarray) -> None:
     """Add to a total, and begin anew."""
     for x in range(len(part)):
@@ -41,14 +42,14 @@ def flush(part: np.ndarray, total: np.ndarray) -> None:
         part[x] = np.float32(0)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def add_sums(values: np.ndarray, sums: np.ndarray, columns: np.ndarray) -> None:
     """Write the sums (n) of rows (n, m) and add those of the columns (m), float64."""
     for i in range(values.shape[0]):
         sums[i] = _add_row(values, i, columns)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def _add_row(values: np.ndarray, i: int, columns: np.ndarray) -> float:
     row, total = values[i], 0.0
     for m in range(len(row)):
@@ -57,7 +58,7 @@ def _add_row(values: np.ndarray, i: int, columns: np.ndarray) -> float:
     return total
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def taps(at: float, form: int, weights: np.ndarray) -> tuple[int, int]:
     """Weights with which a frame is read `at` a place between its pixels: (first pixel, number of weights).
 
@@ -84,7 +85,7 @@ def taps(at: float, form: int, weights: np.ndarray) -> tuple[int, int]:
     return int(low) - 1, 4
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def load(raw: np.ndarray, bad: np.ndarray, mended: np.ndarray, frame: np.ndarray, top: int, left: int) -> None:
     """Write a raw frame (ky, kx) as float32 into a larger one, from row `top` and column `left` on.
 
@@ -97,14 +98,14 @@ def load(raw: np.ndarray, bad: np.ndarray, mended: np.ndarray, frame: np.ndarray
         frame[top + y, left + x] = mended_value(raw, bad, y, x)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def _load_row(source: np.ndarray, row: np.ndarray) -> None:
     for x in range(len(source)):
         value = np.float32(source[x])
         row[x] = value if value >= 0 and value < np.inf else np.float32(0)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def move_and_bin(
     raw: np.ndarray, bad: np.ndarray, mended: np.ndarray, shifts: np.ndarray, form: int, factor: int, kept: np.ndarray,
     rows: np.ndarray, total: np.ndarray,
@@ -195,7 +196,7 @@ def move_and_bin(
                 part[m] = np.float32(0)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def _keep_all(row: np.ndarray, out: np.ndarray, sums: np.ndarray) -> None:
     for m in range(len(out)):
         value = row[m] if row[m] > 0 else np.float32(0)
@@ -203,7 +204,7 @@ def _keep_all(row: np.ndarray, out: np.ndarray, sums: np.ndarray) -> None:
         sums[m] += value
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def _keep(row: np.ndarray, kept: np.ndarray, out: np.ndarray, sums: np.ndarray) -> None:
     """Keep pixels of a row that begins with the first of them."""
     for m in range(len(out)):
@@ -213,13 +214,13 @@ def _keep(row: np.ndarray, kept: np.ndarray, out: np.ndarray, sums: np.ndarray) 
         sums[m] += value
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def _whole(length: int) -> int:
     """The next multiple of the lanes that are done at once."""
     return -(-length // LANES) * LANES
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def _slots(mended: np.ndarray, ny: int) -> np.ndarray:
     """Where rows with mended pixels are written, -1 for all others."""
     slot, count = np.full(ny, -1), 0
@@ -230,7 +231,7 @@ def _slots(mended: np.ndarray, ny: int) -> np.ndarray:
     return slot
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def _patch(raw: np.ndarray, bad: np.ndarray, mended: np.ndarray, slot: np.ndarray, patched: np.ndarray) -> None:
     """Write the rows that have mended pixels, with those mended."""
     for y in range(raw.shape[0]):
@@ -241,7 +242,7 @@ def _patch(raw: np.ndarray, bad: np.ndarray, mended: np.ndarray, slot: np.ndarra
         patched[slot[y], x] = mended_value(raw, bad, y, x)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def _add_lines(
     raw: np.ndarray, i: int, y: int, low: int, high: int, weight: np.float32, other: np.float32, line: np.ndarray,
     reach: int, add: bool,
@@ -256,7 +257,7 @@ def _add_lines(
         out[x] = before + (weight * value + other * second)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def _add_line(
     raw: np.ndarray, i: int, y: int, low: int, high: int, weight: np.float32, line: np.ndarray, reach: int, add: bool
 ) -> None:
@@ -269,7 +270,7 @@ def _add_line(
         out[x] = before + weight * value
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def _add_pixels(line: np.ndarray, start: int, weights: np.ndarray, row: np.ndarray, width: int) -> None:
     """Write the sums of four weighted pixels, every other one: the usual case, in one go."""
     w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
@@ -278,7 +279,7 @@ def _add_pixels(line: np.ndarray, start: int, weights: np.ndarray, row: np.ndarr
         out[x] = (w0 * near[2 * x] + w1 * near[2 * x + 1]) + (w2 * far[2 * x] + w3 * far[2 * x + 1])
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def _add_parts(
     parts: np.ndarray, factor: int, b: int, weight: np.float32, other: np.float32, row: np.ndarray, width: int,
     add: bool,
@@ -293,7 +294,7 @@ def _add_parts(
         out[x] = before + (weight * one[x] + other * two[x])
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def _by_phase(line: np.ndarray, start: int, factor: int, length: int, parts: np.ndarray) -> None:
     """Part a line into every `factor`-th pixel; four apart, since only constant steps are done at once."""
     for phase in range(factor):
@@ -306,7 +307,7 @@ def _by_phase(line: np.ndarray, start: int, factor: int, length: int, parts: np.
                 part[x] = rest[x * factor]
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def warp_and_bin(
     raw: np.ndarray, bad: np.ndarray, mended: np.ndarray, shifts: np.ndarray, grid: np.ndarray, form: int, factor: int,
     kept: np.ndarray, rows: np.ndarray, total: np.ndarray,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
 from stem4d_panel.prepare.kernels import FLAGS, flush
+from stem4d_panel.runtime.compiled import compiled
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def survey_frames(
     raw: np.ndarray, lowest: Any, sums: np.ndarray, squares: np.ndarray, highest: np.ndarray,
     at_highest: np.ndarray, nonfinite: np.ndarray, total: np.ndarray, counts: np.ndarray,
@@ -49,7 +49,7 @@ def survey_frames(
                 _odd_values(raw, start, stop, left, right, sums, squares, nonfinite, total, counts)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def _add_pair(
     values: np.ndarray, others: np.ndarray, part: np.ndarray, square: np.ndarray
 ) -> tuple[np.float32, np.float32, np.float32]:
@@ -68,20 +68,20 @@ def _add_pair(
     return first, second, odd
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def _raise(values: np.ndarray, high: np.ndarray) -> None:
     for p in range(len(values)):
         value = values[p]
         high[p] = value if value > high[p] and value < np.inf else high[p]
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def _meet(values: np.ndarray, high: np.ndarray, times: np.ndarray) -> None:
     for p in range(len(values)):
         times[p] += np.uint16(values[p] == high[p])
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def _outdo(high: np.ndarray, times: np.ndarray, lowest: Any, highest: np.ndarray, at_highest: np.ndarray) -> None:
     """Take in what a few frames reach and how often, and begin anew."""
     for p in range(len(high)):
@@ -94,7 +94,7 @@ def _outdo(high: np.ndarray, times: np.ndarray, lowest: Any, highest: np.ndarray
         times[p] = np.uint16(0)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FLAGS)
+@compiled(fastmath=FLAGS)
 def _odd_values(
     raw: np.ndarray, start: int, stop: int, left: int, right: int, sums: np.ndarray, squares: np.ndarray,
     nonfinite: np.ndarray, total: np.ndarray, counts: np.ndarray,
