@@ -71,7 +71,8 @@ def tests(session: nox.Session) -> None:
     logging.getLogger().setLevel(
         logging.CRITICAL
     )  # pytest's closing line is the last one; the exit code tells the rest
-    session.run("pytest", *session.posargs)
+    # two at a time, of which one has the browser to itself
+    session.run("pytest", "-n", "2", "--dist", "loadgroup", *session.posargs)
 
 
 @nox.session

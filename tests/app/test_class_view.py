@@ -48,11 +48,10 @@ def session(small: Scan) -> Iterator[Session]:
 
 
 @pytest.fixture
-def view(session: Session) -> Iterator[ClassView]:
+def view(session: Session) -> ClassView:
     made = ClassView(session, 200)
     made.refresh()
-    yield made
-    made.close()
+    return made
 
 
 def figures(root: Any) -> dict[str, Plot]:
@@ -301,4 +300,3 @@ def test_a_chosen_component_is_moved_from_the_gallery_and_back(session: Session)
     gallery.move.value = next(o for o in gallery.move.options if o.startswith(f"class {home}"))
     np.testing.assert_array_equal(session.shown.classes.labels, before)  # where the tree has it
     assert session.shown.classes.moved == ()
-    gallery.close()

@@ -21,6 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(item.path).parent == Path(__file__).parent:
             item.add_marker(pytest.mark.ui)
+            item.add_marker(pytest.mark.xdist_group("ui"))  # one process alone drives browsers
 
 
 expect.set_options(timeout=30_000)  # milliseconds; how fast a change is seen is measured in the benchmarks
