@@ -71,8 +71,8 @@ def tests(session: nox.Session) -> None:
     logging.getLogger().setLevel(
         logging.CRITICAL
     )  # pytest's closing line is the last one; the exit code tells the rest
-    # two at a time, of which one has the browser to itself
-    session.run("pytest", "-n", "2", "--dist", "loadgroup", *session.posargs)
+    # two at a time, of which one has the browsers to itself (tests/conftest.py)
+    session.run("pytest", "-n", "2", "--dist", "loadscope", "--no-loadscope-reorder", *session.posargs)
 
 
 @nox.session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,26 @@ import pytest
 from stem4d_panel.results.result import Result
 from stem4d_panel.scan.sample import sample_scan
 from stem4d_panel.scan.scan import Scan
+
+UI = "tests/ui/"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of several processes the first begins with what takes longest: the tests with a browser."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(UI))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """One process alone has the browsers, which would be in each other's way; a file of other tests stays together."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class BrowsersApart(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return UI if nodeid.startswith(UI) else nodeid.split("::", maxsplit=1)[0]
+
+    return BrowsersApart(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(item.path).parent == Path(__file__).parent:
             item.add_marker(pytest.mark.ui)
-            item.add_marker(pytest.mark.xdist_group("ui"))  # one process alone drives browsers
 
 
 expect.set_options(timeout=30_000)  # milliseconds; how fast a change is seen is measured in the benchmarks
@@ -44,22 +44,38 @@ def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]
     return {**browser_context_args, "viewport": {"width": 1400, "height": 1150}}
 
 
-@pytest.fixture(scope="session")
-def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
-    """Start a server of `python -m ARGUMENTS --port PORT`; all are stopped at the end."""
-    servers: list[Server] = []
+@contextmanager
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """What starts a server of `python -m ARGUMENTS --port PORT`; all are stopped at the end."""
+    started: list[Server] = []
 
     def start(*arguments: str, **options: Any) -> Server:
         port = free_port()
         log = tmp_path_factory.mktemp("server") / "log.txt"
         command = [sys.executable, "-m", *arguments, "--port", str(port)]
         path = options.pop("path", "")
-        servers.append(Server(command, f"http://127.0.0.1:{port}{path}", log, **options))
-        return servers[-1]
+        started.append(Server(command, f"http://127.0.0.1:{port}{path}", log, **options))
+        return started[-1]
 
-    yield start
-    for server in servers:
-        server.stop()
+    try:
+        yield start
+    finally:
+        for server in started:
+            server.stop()
+
+
+@pytest.fixture
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Start a server that lives as long as the test."""
+    with servers(tmp_path_factory) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_lasting_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Start a server that lives as long as the tests of a file."""
+    with servers(tmp_path_factory) as start:
+        yield start
 
 
 @pytest.fixture
@@ -68,9 +84,10 @@ def watched(page: Any) -> Watched:
 
 
 @pytest.fixture(scope="session")
-def app(start_server: Callable[..., Server]) -> Server:
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server of the sample."""
-    return start_server("stem4d_panel", "serve", "--no-browser")
+    with servers(tmp_path_factory) as start:
+        yield start("stem4d_panel", "serve", "--no-browser")
 
 
 @pytest.fixture

@@ -40,8 +40,8 @@ def folder(small: Scan, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def app(start_server: Callable[..., Server], folder: Path) -> Server:
-    return start_server("stem4d_panel", "serve", str(folder / "scan.npy"), "--no-browser")
+def app(start_lasting_server: Callable[..., Server], folder: Path) -> Server:
+    return start_lasting_server("stem4d_panel", "serve", str(folder / "scan.npy"), "--no-browser")
 
 
 @pytest.fixture

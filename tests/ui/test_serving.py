@@ -98,7 +98,7 @@ def proxy() -> Iterator[Proxy]:
 
 @pytest.fixture(scope="module")
 def served(
-    start_server: Callable[..., Server], proxy: Proxy, small: Scan, tmp_path_factory: pytest.TempPathFactory
+    start_lasting_server: Callable[..., Server], proxy: Proxy, small: Scan, tmp_path_factory: pytest.TempPathFactory
 ) -> Server:
     """A server of a folder in which everything has a bad name."""
     folder = tmp_path_factory.mktemp("served") / MARKED.replace("/", "")
@@ -115,7 +115,7 @@ def served(
                     _type="UniformDataAxis", name=axis, size=part.shape[i], scale=1.0, offset=0.0, units=BAD, navigate=i < 2
                 )  # fmt: skip
     (folder / f"{BAD}.h5").write_text("no HDF5")
-    return start_server(
+    return start_lasting_server(
         "stem4d_panel", "serve", str(folder), "--no-browser", "--prefix", PREFIX,
         "--allow-origin", f"127.0.0.1:{proxy.port}",
         path=PREFIX + "/", env={**os.environ, "STEM4D_TOKEN": TOKEN},
