@@ -1,7 +1,8 @@
-"""The state of a page as its address: the file, and the settings that differ from those it would begin with."""
+"""The state of a page as its address: the file, the settings that differ from those it would begin with, what is chosen."""
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from stem4d_panel.app.actions import ActionBar
+from stem4d_panel.app.choices import Choices
 from stem4d_panel.app.served import Served
 from stem4d_panel.app.session import Session
 from stem4d_panel.errors import DataError, SettingError
@@ -21,6 +23,7 @@ _SHORT = {full: short for short, full in SHORT_NAMES.items()}
 _SAMPLE = "sample"
 _QUIET = 0.6  # seconds without a change after which the address follows
 _LONGEST = 2000  # characters of a value that are taken
+_CHOICES = {"component": 1, "class": 1, "at": 2, "region": 4}  # and of how many whole numbers each consists
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Place:
         The simulated sample in place of a file.
     changes : mapping
         Settings by full name, each of which would be accepted on its own.
+    chosen : mapping
+        Numbers of the component or class, and of the position (y, x) or region (y0, x0, y1, x1), that are chosen.
     refusals : tuple of str
         What cannot be done, a sentence each.
     """
@@ -43,6 +48,7 @@ class Place:
     dataset: str | None
     sample: bool
     changes: Mapping[str, Any]
+    chosen: Mapping[str, tuple[int, ...]]
     refusals: tuple[str, ...]
 
 
@@ -67,6 +73,16 @@ def read(arguments: Mapping[str, Sequence[bytes | str]], folder: Path | None) ->
             path = Served(folder).inside(folder / file)
         except DataError as error:
             refusals.append(str(error))
+    chosen: dict[str, tuple[int, ...]] = {}
+    for name, count in _CHOICES.items():
+        if text := texts.pop(name, ""):
+            parts = text.split(",")
+            if len(parts) == count and all(re.fullmatch("[0-9]{1,9}", part) for part in parts):
+                chosen[name] = tuple(map(int, parts))
+            else:
+                refusals.append(
+                    f"{name}: {shown(text)} is not {'a whole number' if count == 1 else f'{count} whole numbers'}"
+                )
     changes: dict[str, Any] = {}
     for name, text in texts.items():
         try:
@@ -76,10 +92,17 @@ def read(arguments: Mapping[str, Sequence[bytes | str]], folder: Path | None) ->
             refusals.append(shown(str(error)))
         else:
             changes[SHORT_NAMES.get(name, name)] = value
-    return Place(path, dataset if path is not None else None, sample, changes, tuple(refusals))
+    return Place(path, dataset if path is not None else None, sample, changes, chosen, tuple(refusals))
 
 
-def write(settings: Settings, base: Settings, opened: tuple[Any, str | None], start: Any, folder: Path | None) -> str:
+def write(
+    settings: Settings,
+    base: Settings,
+    opened: tuple[Any, str | None],
+    start: Any,
+    folder: Path | None,
+    choices: Choices | None = None,
+) -> str:
     """The query of an address, with its question mark; empty where the page is as it would begin.
 
     Parameters
@@ -92,8 +115,11 @@ def write(settings: Settings, base: Settings, opened: tuple[Any, str | None], st
         The data with which a page begins.
     folder : Path or None
         The one that is served; nothing outside it is told.
+    choices : Choices, optional
+        What is chosen.
     """
-    return f"?{text}" if (text := urlencode([*_data(opened, start, folder), *_settings(settings, base)])) else ""
+    parts = [*_data(opened, start, folder), *_settings(settings, base), *(_chosen(choices) if choices else ())]
+    return f"?{urlencode(parts, safe=',')}" if parts else ""
 
 
 class Follower:
@@ -111,7 +137,7 @@ class Follower:
         self._session, self._bar, self._call = session, bar, call
         self._base, self._start, self._folder = base, start, folder
         self._waits, self._changed_at = False, 0.0
-        session.param.watch(lambda *_: self._changed(), ["settings", "shown"])
+        session.param.watch(lambda *_: self._changed(), ["settings", "shown", "component", "label", "point", "region"])
 
     def _changed(self) -> None:
         self._changed_at = time.monotonic()
@@ -137,7 +163,7 @@ class Follower:
     def _show(self) -> None:
         session = self._session
         base = session.result.settings if session.result is not None else self._base
-        self._bar.query = write(session.settings, base, session.asked, self._start, self._folder)
+        self._bar.query = write(session.settings, base, session.asked, self._start, self._folder, session)
 
 
 def _data(opened: tuple[Any, str | None], start: Any, folder: Path | None) -> Iterator[tuple[str, str]]:
@@ -151,6 +177,13 @@ def _data(opened: tuple[Any, str | None], start: Any, folder: Path | None) -> It
             return
         if dataset:
             yield "dataset", dataset
+
+
+def _chosen(choices: Choices) -> Iterator[tuple[str, str]]:
+    found = {"component": choices.component, "class": choices.label, "at": choices.point, "region": choices.region}
+    for name, value in found.items():
+        if value is not None:
+            yield name, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _same(data: str | Path, start: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -54,6 +54,20 @@ class Choices(param.Parameterized):
         )
         if top <= bottom and left <= right:
             self._choose(region=(top, left, bottom, right), point=None)
+
+    def choose(self, chosen: Mapping[str, tuple[int, ...]]) -> list[str]:
+        """Choose by the names of an address: component, class, at, region; returns those of what is not there."""
+        makers: dict[str, tuple[Callable[..., None], str]] = {
+            "component": (self.choose_component, "component"), "class": (self.choose_class, "label"),
+            "at": (self.choose_point, "point"), "region": (self.choose_region, "region"),
+        }  # fmt: skip
+        missing = []
+        for name, numbers in chosen.items():
+            make, parameter = makers[name]
+            make(*numbers)
+            if getattr(self, parameter) is None:
+                missing.append(name)
+        return missing
 
     def choose_nothing(self) -> None:
         """Let go of whatever is chosen, the virtual detector included."""

@@ -77,9 +77,13 @@ class ClassView:
         self._captions = {name: caption_below(width) for name in ("map", "pattern", "orientation", "sizes", "profile")}
         self._map_pane, self._turn_pane = self._map_frame.pane(self._map.layer), self._turn_frame.pane(self._turn.layer)
         session.param.watch(lambda *_: self.refresh(), ["shown", "details", "label", "component", "point"])
-        self.layout = self._laid_out()
+        heading = pmui.Typography(
+            "Class · choose by a row, a branch or a component", variant="subtitle2", margin=(6, 8, 0, 8)
+        )
+        self.layout = pn.Column(heading, self.headline, margin=0, sizing_mode="stretch_width")
 
-    def _laid_out(self) -> pn.Column:
+    def complete(self) -> None:
+        """Put the figures in, once: a page whose other figures are seen already has the time for them."""
         figures = {
             "map": (self._map_pane, 34), "pattern": (self._pattern.pane, 34),
             "orientation": (pn.Row(self._turn_pane, self.wheel.pane, margin=0), 184),
@@ -89,11 +93,7 @@ class ClassView:
             pn.Column(figure, self._captions[name], margin=0, width=self.width + more)
             for name, (figure, more) in figures.items()
         ]
-        heading = pmui.Typography(
-            "Class · choose by a row, a branch or a component", variant="subtitle2", margin=(6, 8, 0, 8)
-        )
-        row = pn.FlexBox(*boxes, gap="4px", margin=0, sizing_mode="stretch_width")
-        return pn.Column(heading, self.headline, row, margin=0, sizing_mode="stretch_width")
+        self.layout.append(pn.FlexBox(*boxes, gap="4px", margin=0, sizing_mode="stretch_width"))
 
     # ---- what is shown -----------------------------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ class Screen:
         self.ranks = RankView(session, 280, 130)
         self.card = ClassCard(session)
         self.one = ClassView(session, 230)
+        self._whole = False
         scroll = {"max-width": "100%", "overflow-x": "auto"}
         beside = pn.Column(self.gallery.layout, self.tree.merge.layout, margin=0, styles=scroll)
         groups = (
@@ -44,6 +45,12 @@ class Screen:
         self.layout = pn.FlexBox(*groups, gap="4px", margin=(4, 8), sizing_mode="stretch_width")
         for view in (self.maps, self.patterns, self.point, self.tree, self.gallery, self.ranks, self.card, self.one):
             view.refresh()
+
+    def complete(self) -> None:
+        """Put in what can wait until the rest is seen, once."""
+        if not self._whole:
+            self._whole = True
+            self.one.complete()
 
     def close(self) -> None:
         """Let go of all figures, so that nothing keeps a closed page alive.

@@ -93,6 +93,21 @@ class Showing(Choices):
         """Show a message: ``info``, ``success``, ``warning`` or ``error``."""
         self.message = (kind, text)
 
+    def once_shown(self, chosen: Mapping[str, tuple[int, ...]]) -> None:
+        """Choose, by the names of an address, once classes are shown; what is not there then is said."""
+        if not chosen:
+            return
+
+        def look(_: Any) -> None:
+            if self.shown.findings is None:
+                return
+            self.param.unwatch(watcher)
+            for name in self.choose(chosen):
+                numbers = ", ".join(map(str, chosen[name]))
+                self.say("warning", f"{name}: {numbers} is not there, so nothing is chosen")
+
+        watcher = self.param.watch(look, "shown")
+
     def current_result(self) -> Any:
         """What is shown as a saveable result, or None while there is none."""
         if self._result is not None:

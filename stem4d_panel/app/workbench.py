@@ -233,7 +233,7 @@ class Workbench(pn.viewable.Viewer):
         """The page shows the view: it gets what was held back, since it would have missed what came before."""
         with self._gate:
             held, self._held = self._held or [], None
-        for then in [*held, self._start, self._show_progress]:
+        for then in [*held, self._start, self._show_progress, self._complete]:
             self.call(then)  # later: events that arise while Panel takes in a message of the page never leave
 
     def _start(self) -> None:
@@ -254,6 +254,12 @@ class Workbench(pn.viewable.Viewer):
         self.screen, layout = content(self.session)
         self._body[:] = [layout]
         self._show_progress()
+        self._complete()
+
+    def _complete(self) -> None:
+        """The figures that can wait, once the page has drawn the others: before, it would lose what is added."""
+        if self.screen is not None and (self._held is None or self._document is None):
+            self.screen.complete()
 
     def _show_progress(self) -> None:
         progress, session = self.session.progress, self.session
@@ -293,6 +299,7 @@ class Workbench(pn.viewable.Viewer):
             root=root,
         )
         session.once_open(place.changes, place.refusals)
+        session.once_shown(place.chosen)
         return session
 
     def _play(self) -> None:

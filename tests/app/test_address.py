@@ -57,6 +57,8 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         ("rank=0", "factorize.rank: 0 is not allowed"),
         ("rank=nan", "rank: 'nan' is not allowed"),
         ("unknown=1", "unknown: no such parameter"),
+        ("component=-1", "component: -1 is not a whole number"),
+        ("at=3", "at: 3 is not 2 whole numbers"),
         ("cluster.names=" + "x" * 3000, "cluster.names: has 3000 characters, 2000 are taken"),
     ],
 )
@@ -84,6 +86,33 @@ def test_a_workbench_begins_where_its_address_says(small: Scan, tmp_path: Path) 
     assert workbench.session.message == ("warning", workbench.session.message[1])
     assert "rubbish: no such parameter" in workbench.session.message[1]
     workbench.close()
+
+
+def test_what_is_chosen_is_in_the_address_and_chosen_again(small: Scan, tmp_path: Path) -> None:
+    np.save(tmp_path / "scan.npy", np.asarray(small.data))
+    first = Workbench(tmp_path / "scan.npy", folder=tmp_path, rank=4)
+    run(first.session)
+    first.session.choose_component(3)
+    first.session.choose_region(2, 3, 5, 9)
+    base, opened = Settings.make(), (tmp_path / "scan.npy", None)
+    query = write(base, base, opened, opened[0], tmp_path, first.session)
+    assert query == "?component=3&region=2,3,5,9"
+    first.close()
+    again = Workbench(tmp_path / "scan.npy", folder=tmp_path, rank=4, address=arguments(query))
+    run(again.session)
+    assert (again.session.component, again.session.region) == (3, (2, 3, 5, 9))
+    again.session.choose_class(0)
+    again.session.choose_point(4, 5)
+    assert write(base, base, opened, opened[0], tmp_path, again.session) == "?class=0&at=4,5"
+    again.close()
+    other = Workbench(tmp_path / "scan.npy", folder=tmp_path, rank=4, address=arguments("component=99&at=400,5"))
+    said: list[str] = []
+    other.session.param.watch(lambda e: said.append(e.new[1]), "message", onlychanged=False)
+    run(other.session)
+    assert (other.session.component, other.session.point) == (None, None)
+    assert "component: 99 is not there, so nothing is chosen" in said
+    assert "at: 400, 5 is not there, so nothing is chosen" in said
+    other.close()
 
 
 def test_a_result_goes_on_from_its_scan(small: Scan, tmp_path: Path) -> None:

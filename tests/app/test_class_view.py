@@ -51,6 +51,7 @@ def session(small: Scan) -> Iterator[Session]:
 def view(session: Session) -> ClassView:
     made = ClassView(session, 200)
     made.refresh()
+    made.complete()
     return made
 
 

@@ -172,7 +172,7 @@ async def fitting(url: str, users: int, fits: int) -> list[float]:
 
 async def fit(user: User, which: int, stop: asyncio.Event) -> int:
     """Change what the frames depend on, again and again; how often."""
-    widget = user.page.widget("Smooth (positions)")
+    widget = user.page.widget("Smooth (px)")
     for done in itertools.count():
         if stop.is_set():
             return done

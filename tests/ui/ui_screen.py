@@ -63,7 +63,7 @@ class Screen:
     def wait_ready(self, timeout: float = 90) -> None:
         """Until nothing runs and every step is up to date."""
         self.page.locator(".status").get_by_text("ready", exact=True).wait_for(timeout=timeout * 1000)
-        for figure in ("maps", "patterns", "dendrogram", "gallery"):  # laid out, so that a tap lands
+        for figure in ("maps", "patterns", "dendrogram", "gallery", "class-profile"):  # laid out, so that a tap lands
             try:
                 self.page.wait_for_function(f"a => ({POSITION})(a)?.every(isFinite)", arg=[figure, 0, 0])
             except Late as error:
