@@ -6,9 +6,11 @@ import asyncio
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bokeh.models import ColumnDataSource, CustomJS
+from panel.io.state import state
 
 from stem4d_panel.app.figures import held
 
@@ -85,10 +87,18 @@ def _listen(
     def heard(attr: str, old: Any, data: Any) -> None:
         if not len(data[columns[0]]):
             return
-        if plot.comm is None:
+        if plot.comm is None and plot.document in state._change_callbacks:
+            plot.document.add_next_tick_callback(partial(after_widgets, data))
+        elif plot.comm is None:
             take(data)
         else:  # in a notebook Panel forgets what changes while it takes in a message
             asyncio.get_running_loop().call_soon(take, data)
+
+    async def after_widgets(data: Any) -> None:
+        """Panel waits a moment with what a widget has told; a drag is meant as was chosen before it."""
+        for change in list(state._change_callbacks.get(plot.document, {}).values()):
+            await change()
+        take(data)
 
     def take(data: Any) -> None:
         with held(plot):

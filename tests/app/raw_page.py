@@ -128,6 +128,22 @@ def tap(x: float, y: float, count: int) -> dict[str, Any]:
     return {"type": "map", "entries": [[name, values] for name, values in columns.items()]}
 
 
+def drag(start: tuple[float, float], end: tuple[float, float], count: int) -> dict[str, Any]:
+    """What a figure's store tells of a drag that has ended."""
+    (x0, y0), (x, y) = start, end
+    columns = {
+        "x0": [x0],
+        "y0": [y0],
+        "x": [x],
+        "y": [y],
+        "kind": ["panend"],
+        "xs": [[x0, x]],
+        "ys": [[y0, y]],
+        "count": [count],
+    }
+    return {"type": "map", "entries": [[name, values] for name, values in columns.items()]}
+
+
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
     """All models in a document's description."""
     todo = [value]
