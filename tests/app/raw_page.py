@@ -39,14 +39,15 @@ class RawPage:
     @classmethod
     async def open(cls, url: str) -> RawPage:
         """Load a page and its document, and say that it has been drawn."""
-        answer = await AsyncHTTPClient().fetch(url, request_timeout=120)
+        answer = await AsyncHTTPClient().fetch(url, connect_timeout=600, request_timeout=600)
         token = re.search(r'"token":"([^"]+)"', answer.body.decode())
         assert token is not None
         origin = "/".join(url.split("/")[:3])
         request = HTTPRequest(
             f"{url.replace('http', 'ws', 1).rstrip('/')}/ws",
             headers={"Sec-WebSocket-Protocol": f"bokeh, {token[1]}", "Origin": origin},
-            request_timeout=120,
+            connect_timeout=600,
+            request_timeout=600,
         )
         page = cls(await websocket_connect(request, max_message_size=_LARGEST))
         assert (await page.receive()).kind == "ACK"

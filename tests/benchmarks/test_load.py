@@ -25,6 +25,7 @@ from tables import table
 from tornado.httpclient import AsyncHTTPClient
 from ui_server import Server, free_port
 
+AsyncHTTPClient.configure(None, max_clients=100)  # else pages wait for each other before they are asked for
 HERE = Path(__file__).parent
 USERS = [int(n) for n in os.environ.get("STEM4D_BENCH_USERS", "1,10,30").split(",")]
 SOAK = float(os.environ.get("STEM4D_BENCH_SOAK", "0"))
