@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from functools import cache, partial
+from typing import Any
 
 from stem4d_panel.app.echo import MEND
 
@@ -69,14 +71,20 @@ PAGE = f"""<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>ste
 <style>{CSS}</style></head><body data-waits="yes">{BODY}{POLL}</body></html>"""
 
 
-def template(poll: bool) -> str:
+@cache
+def template(poll: bool) -> Any:
     """The app's own page: the frame stays until its widgets are drawn (its script shows and hides the element `loader`).
 
     The empty script in front of all others carries a nonce, another one in each page: the loader of modules looks for it
-    and gives it to the scripts that it makes, which a browser would refuse otherwise (see `guard`).
+    and gives it to the scripts that it makes, which a browser would refuse otherwise (see `guard`). A template is compiled
+    once a process; Panel would keep that of every page.
     """
-    return f"""{{% extends "base.html" %}}
+    from panel_material_ui.base import _env
+
+    made = _env.from_string(f"""{{% extends "base.html" %}}
 {{% block loader_css %}}{CSS}{{% endblock %}}
-{{% block css_resources %}}<script nonce="{secrets.token_urlsafe(18)}"></script>{{{{ super() }}}}{{% endblock %}}
+{{% block css_resources %}}<script nonce="{{{{ nonce() }}}}"></script>{{{{ super() }}}}{{% endblock %}}
 {{% block loader %}}<div id="loader"><span class="spinner"></span>{BODY}{POLL if poll else ""}</div>{LOST}<script>{MEND}</script>{{% endblock %}}
-"""
+""")
+    made.globals["nonce"] = partial(secrets.token_urlsafe, 18)
+    return made
