@@ -37,6 +37,7 @@ _SHOWN = """(function (id) {
     view.model.tags = [...view.model.tags, 'shown']
   }, 50)
 })(%s)"""
+_EMBED = "await Bokeh.embed.embed_items_notebook("  # what Panel's script does once Bokeh and Panel have loaded
 _STUB = f"const mod = await importShim(window.{_KEY}); export default mod.default"
 
 
@@ -85,7 +86,6 @@ def _boot_script() -> str:
     window.stem4d_booted = true;
     {joined}
   }}
-  {MEND}
 }})();"""
 
 
@@ -115,6 +115,8 @@ def bundle(view: Any, connected: Callable[[], None]) -> Any:
     boot = display({"application/javascript": _boot_script()}, raw=True, display_id=True)
     before = set(view._comms)
     data, metadata = view._repr_mimebundle_()
+    # the scripts run late: only here are they sure to be there, and nothing is drawn yet
+    data["text/html"] = data["text/html"].replace(_EMBED, f";{MEND};\n    {_EMBED}", 1)
     for ref in set(view._comms) - before:
         _in_main_thread(view._comms[ref][1], main_loop())
         _when_shown(state._views[ref][1], boot, connected)

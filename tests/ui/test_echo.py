@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from playwright.sync_api import Page
 from ui_screen import Screen
 from ui_server import Watched
 
@@ -22,8 +23,13 @@ FLICKER = """async () => {
 }"""
 
 
-def test_widgets_keep_what_they_were_told_last(screen: Screen, watched: Watched) -> None:
-    widgets, undone = watched.page.evaluate(FLICKER)
+def check_no_echo(page: Page) -> None:
+    """No widget of a page is undone."""
+    widgets, undone = page.evaluate(FLICKER)
     assert widgets > 20
     assert undone == 0
+
+
+def test_widgets_keep_what_they_were_told_last(screen: Screen, watched: Watched) -> None:
+    check_no_echo(watched.page)
     watched.check()

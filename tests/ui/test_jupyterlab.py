@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from playwright.sync_api import expect
+from test_echo import check_no_echo
 from ui_screen import Screen
 from ui_server import Server, Watched, free_port
 
@@ -133,4 +134,5 @@ def test_live_without_a_network_and_after_a_reload(lab: tuple[str, Path], watche
     page.reload()
     page.wait_for_function("() => typeof window.Bokeh === 'undefined'")
     check_live(open_and_run(watched))
+    check_no_echo(page)
     watched.check()
