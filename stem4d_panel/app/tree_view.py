@@ -8,7 +8,7 @@ import holoviews as hv
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
-from bokeh.models import BoxAnnotation, Span
+from bokeh.models import BoxAnnotation, CustomJS, Span
 
 from stem4d_panel.app.figures import Frame, Glyphs, held
 from stem4d_panel.app.gesture import Gesture, Hover
@@ -18,7 +18,10 @@ from stem4d_panel.app.text import caption_below, say
 from stem4d_panel.results.geometry import ABOVE, branches, junctions
 
 DIMS = ["tree_leaf", "tree_height", "tree_leaf_end", "tree_height_end"]
+_ROOM = 1.08  # the figure's height by the greatest one drawn in it
 _STEP = 1e-4  # of the threshold; less is no change
+_GRASP = 17  # pixels of the screen in which a hand gets hold of the line
+_FOLLOW = "line.setv({location: cb_obj.location}, {sync: false})"
 
 
 def _columns(rows: list[Any], *names: str) -> dict[str, list[Any]]:
@@ -54,6 +57,7 @@ class TreeView:
         self._branches = Glyphs(_add_branches, "x0", "y0", "x1", "y1", "colour")
         self._leaves = Glyphs(_add_leaves, "x", "text")
         self._drawn: Any = None  # the tree whose lines are drawn
+        self._top = 0.0  # the greatest height that is drawn of it
         self._hover = Hover(self._pointed)
         glyphs = (self._trunk, self._branches, self._leaves)
         hooks = (*(g.hook for g in glyphs), self._draw_threshold, Gesture(self._tapped).hook, self._hover.hook)
@@ -65,27 +69,24 @@ class TreeView:
         self.layout = pn.Column(heading, self.pane, self.caption, margin=0, width=width + 74)
 
     def _draw_threshold(self, plot: Any, element: Any) -> None:
-        """The line, and a zone where unrelated patterns join by chance."""
+        """The line, a band around it that a hand finds, and a zone where unrelated patterns join by chance."""
         threshold, chance = self._threshold(), self._chance()
-        line = next((m for m in plot.state.center if isinstance(m, Span)), None)
-        if line is None:
-            line = Span(
-                location=threshold,
-                dimension="width",
-                line_width=3,
-                line_color="#d62728",
-                line_dash="dashed",
-                editable=True,
-                visible=self.session.shown.classes is not None,
-            )
-            line.on_change("location", lambda attr, old, new: self._dragged(plot, line, float(new)))
+        visible = self.session.shown.classes is not None
+        band = next((m for m in plot.state.center if isinstance(m, Span) and m.editable), None)
+        if band is None:
+            common = {"location": threshold, "dimension": "width", "line_color": "#d62728", "visible": visible}
+            line = Span(line_width=3, line_dash="dashed", **common)
+            band = Span(line_width=_GRASP, line_alpha=0.12, editable=True, **common)
+            band.on_change("location", lambda attr, old, new: self._dragged(plot, band, float(new)))
+            band.js_on_change("location", CustomJS(args={"line": line}, code=_FOLLOW))
+            band.js_link("visible", line, "visible")
             zone = BoxAnnotation(bottom=chance, fill_color="#8a8a8a", fill_alpha=0.13, line_alpha=0)
-            plot.state.add_layout(zone)
-            plot.state.add_layout(line)
+            for annotation in (zone, line, band):
+                plot.state.add_layout(annotation)
             return
-        line.visible = self.session.shown.classes is not None
-        if abs(line.location - threshold) >= _STEP:  # not where the hand that drags it has it already
-            line.location = threshold
+        band.visible = visible
+        if abs(band.location - threshold) >= _STEP:  # not where the hand that drags it has it already
+            band.location = threshold
         zone = next(m for m in plot.state.center if isinstance(m, BoxAnnotation))
         if zone.bottom != chance:
             zone.bottom = chance
@@ -98,17 +99,17 @@ class TreeView:
         classes = self.session.shown.classes
         return float(classes.threshold) if classes is not None else 0.0
 
-    def _dragged(self, plot: Any, line: Span, new: float) -> None:
+    def _dragged(self, plot: Any, band: Span, new: float) -> None:
         if abs(new - self._threshold()) >= _STEP:  # by a hand, not by the program
             value = round(min(max(new, 0.0), self._highest()), 4)
             if value < new - _STEP:  # above all merges, where the hand would lose it
                 with held(plot):
-                    line.location = value
+                    band.location = value
             self.session.change_soon({"cluster.threshold": value}, lambda: held(plot))
 
     def _highest(self) -> float:
         """Where the line still lies in the figure."""
-        return min(2.0, self._frame.box[3] / 1.03)
+        return min(2.0, self._frame.box[3] / _ROOM)
 
     def _tapped(self, x: float, y: float) -> None:
         """Choose the class of a branch below the line, or let it go."""
@@ -131,13 +132,15 @@ class TreeView:
         tree, classes = shown.tree, shown.classes
         colours = shown.colours
         chosen = self.session.component
-        top = max(0.3, *tree.merges[:, 2].tolist(), classes.threshold) * 1.08
-        self._frame.resize((-0.7, -0.09 * top, tree.size - 0.3, top), self._frame.size)
         segments = branches(tree, classes, colours)
         if self._drawn is not tree:
             self._drawn = tree
+            self._top = max(0.3, *tree.merges[:, 2].tolist(), tree.suggestion.threshold)
             self._hover.watch(*(at[tree.size :].tolist() for at in junctions(tree)))
             self._trunk.show(**_columns([segment[:4] for segment in segments], "x0", "y0", "x1", "y1"))
+        self._top = max(self._top, classes.threshold)  # never less, or the figure would move under the hand that drags
+        top = _ROOM * self._top
+        self._frame.resize((-0.7, -0.09 * top, tree.size - 0.3, top), self._frame.size)
         coloured = [segment for segment in segments if segment[4] != ABOVE]
         self._branches.show(**_columns(coloured, "x0", "y0", "x1", "y1", "colour"))
         self._frame.redraw(self._draw_threshold)

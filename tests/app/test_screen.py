@@ -129,7 +129,7 @@ def test_the_line_stands_at_the_threshold_in_each_place_that_shows_the_figure(se
         session.change({"cluster.threshold": threshold})
         run(session)
         for root in roots:
-            line = next(m for m in figures(root)["dendrogram"].center if isinstance(m, Span))
+            line = next(m for m in figures(root)["dendrogram"].center if isinstance(m, Span) and m.editable)
             assert line.location == pytest.approx(threshold)
     screen.close()
 
@@ -139,17 +139,20 @@ def test_the_line_stays_in_the_figure_however_far_it_is_dragged_or_set(session: 
     figure = figures(screen.layout.get_root())["dendrogram"]
     session.start()
     run(session)
-    line = next(m for m in figure.center if isinstance(m, Span))
+    line = next(m for m in figure.center if isinstance(m, Span) and m.editable)
     line.location = 1.9  # as a hand does
     assert figure.y_range.end * 0.9 < line.location < figure.y_range.end
     while session._soon:  # what the hand wanted is taken in together
         time.sleep(0.01)
     run(session)
+    heights = []
     for threshold in (1.4, 0.1):
         session.change({"cluster.threshold": threshold})
         run(session)
         assert line.location == pytest.approx(threshold)
         assert threshold < figure.y_range.end
+        heights.append(figure.y_range.end)
+    assert heights[0] == heights[1]  # nor does it move under the hand
     screen.close()
 
 

@@ -160,10 +160,12 @@ class Screen:
         """Where the line of the dendrogram stands."""
         return float(self.page.evaluate(LINE, "dendrogram"))
 
-    def drag_threshold(self, to: float) -> None:
+    def drag_threshold(self, to: float, off: float = 0.0) -> None:
+        """Drag the line, taken hold of some pixels below it."""
         left, right, _, _ = self.ranges("dendrogram")
         x, y = self.at("dendrogram", (left + right) / 2, self.threshold())
         _, end = self.at("dendrogram", 0, to)
+        y, end = y + off, end + off
         self.page.mouse.move(x, y)
         self.page.mouse.down()
         for i in range(1, 11):
