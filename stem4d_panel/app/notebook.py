@@ -18,7 +18,7 @@ from typing import Any
 import panel as pn
 from panel.io.state import state
 
-from stem4d_panel.app.echo import MEND
+from stem4d_panel.app.mends import MENDS
 
 _KEY = "stem4d_material"
 # Once the view is there, and once per display. Panel's script drops every message that arrives before that, so the page
@@ -116,7 +116,7 @@ def bundle(view: Any, connected: Callable[[], None]) -> Any:
     before = set(view._comms)
     data, metadata = view._repr_mimebundle_()
     # the scripts run late: only here are they sure to be there, and nothing is drawn yet
-    data["text/html"] = data["text/html"].replace(_EMBED, f";{MEND};\n    {_EMBED}", 1)
+    data["text/html"] = data["text/html"].replace(_EMBED, f";{MENDS};\n    {_EMBED}", 1)
     for ref in set(view._comms) - before:
         _in_main_thread(view._comms[ref][1], main_loop())
         _when_shown(state._views[ref][1], boot, connected)

@@ -6,7 +6,7 @@ import secrets
 from functools import cache, partial
 from typing import Any
 
-from stem4d_panel.app.echo import MEND
+from stem4d_panel.app.mends import MENDS
 
 STEPS = ("Data", "Prepare", "Factorise", "Cluster")
 
@@ -84,7 +84,7 @@ def template(poll: bool) -> Any:
     made = _env.from_string(f"""{{% extends "base.html" %}}
 {{% block loader_css %}}{CSS}{{% endblock %}}
 {{% block css_resources %}}<script nonce="{{{{ nonce() }}}}"></script>{{{{ super() }}}}{{% endblock %}}
-{{% block loader %}}<div id="loader"><span class="spinner"></span>{BODY}{POLL if poll else ""}</div>{LOST}<script>{MEND}</script>{{% endblock %}}
+{{% block loader %}}<div id="loader"><span class="spinner"></span>{BODY}{POLL if poll else ""}</div>{LOST}<script>{MENDS}</script>{{% endblock %}}
 """)
     made.globals["nonce"] = partial(secrets.token_urlsafe, 18)
     return made

@@ -1,0 +1,7 @@
+"""What a page mends in Panel and Bokeh, once they are there and before anything is drawn."""
+
+from __future__ import annotations
+
+from stem4d_panel.app import echo, unchanged
+
+MENDS = f"{echo.MEND}\n;{unchanged.MEND}"
