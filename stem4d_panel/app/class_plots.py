@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import holoviews as hv
 import numpy as np
 
-from stem4d_panel.app.figures import Frame, Glyphs, Picture, layers, lines, paint_layers
+from stem4d_panel.app.figures import Frame, Glyphs, lines
+from stem4d_panel.app.plain import Still, pane
 from stem4d_panel.results.colours import WHEEL, wheel
 
 GREY = "#808080"  # readable in light and dark
@@ -25,18 +25,16 @@ class Chart:
         Of the frame, in screen pixels.
     glyphs : sequence of Glyphs
         From the back to the front.
-    **options
-        Other plot options.
+    y : str, optional
+        Label of the y axis; without one there is none.
     """
 
-    def __init__(self, name: str, size: tuple[int, int], glyphs: list[Glyphs], **options: Any) -> None:
+    def __init__(self, name: str, size: tuple[int, int], glyphs: list[Glyphs], y: str | None = None) -> None:
         self._label = ""
         self._empty = Glyphs(_add_text, "x", "y", "text")
         hooks = [g.hook for g in glyphs]
         self.frame = Frame(name, size, *hooks, self._empty.hook, self._name_axis)
-        # HoloViews keeps the room of an axis only where it has a label
-        options = {"xaxis": "bottom", "xlabel": " ", "default_tools": ["save"], **options}
-        self.pane = self.frame.pane(hv.Points([], [f"{name}_x", f"{name}_y"]), **options)
+        self.pane = pane(self.frame, x="", y=y, tools="save")
 
     def fit(self, right: float, top: float, label: str) -> None:
         """Extents from 0, and what the x axis says."""
@@ -65,7 +63,7 @@ class SizesChart(Chart):
         self.shade = Glyphs(_quads(GREY, 0.22), "left", "right", "bottom", "top")
         self.bars = Glyphs(_quads("colour", 0.85), "left", "right", "bottom", "top", "colour")
         self.mean = lines(GREY, 2)
-        super().__init__(name, size, [self.shade, self.bars, self.mean], yaxis="left", ylabel="particles")
+        super().__init__(name, size, [self.shade, self.bars, self.mean], y="particles")
 
     def draw(self, diameters: np.ndarray, mean: float | None, spread: float | None, unit: str, colour: str) -> None:
         """Show diameters in `unit`."""
@@ -98,7 +96,7 @@ class ProfileChart(Chart):
         self.band = Glyphs(_add_band, "xs", "ys", "colour")
         self.curve = Glyphs(_add_curve, "xs", "ys", "colour")
         self.rings = Glyphs(_add_rings, "xs", "ys")
-        super().__init__(name, size, [self.band, self.rings, self.curve], yaxis=None)
+        super().__init__(name, size, [self.band, self.rings, self.curve])
 
     def draw(
         self, radii: np.ndarray, profile: np.ndarray, spread: np.ndarray, rings: list[float], unit: str, colour: str
@@ -117,16 +115,15 @@ class Wheel:
     """The colours of orientations at the angles they stand for, the first period stronger than those that repeat it."""
 
     def __init__(self, name: str, size: int) -> None:
-        self.labels = Glyphs(_add_text, "x", "y", "text")
-        self.frame = Frame(name, (size, size), self.labels.hook)
-        self.picture = Picture(self.frame, (f"{name}_x", f"{name}_y"))
-        self.pane = self.frame.pane(self.picture.layer, default_tools=[])
+        self.picture, self.labels = Still(), Glyphs(_add_text, "x", "y", "text")
+        self.frame = Frame(name, (size, size), self.picture.hook, self.labels.hook)
+        self.pane = pane(self.frame)
         self.frame.resize((-WHEEL, -WHEEL, WHEEL, WHEEL), (size, size))
 
     def show(self, period: float | None) -> None:
         """The wheel of a period in degrees; None for none."""
         image = wheel(period, self.frame.size[0]) if period is not None else np.zeros((2, 2, 4), np.uint8)
-        self.picture.show(self.frame.box, paint_layers, layers(image))
+        self.picture.draw(self.frame.box, image)
         angles = [] if period is None else [0.0] if period >= 360 else [0.0, period]
         turn = np.deg2rad(angles)  # clockwise on the screen: from +kx towards +ky, which points down
         text = [f"{angle:.0f}°" for angle in angles] if period != 360 else ["0° = 360°"]

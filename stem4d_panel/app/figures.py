@@ -15,7 +15,7 @@ import panel as pn
 import xarray as xr
 from bokeh.core.validation import silence
 from bokeh.core.validation.warnings import FIXED_SIZING_MODE
-from bokeh.models import ColumnDataSource, ScaleBar
+from bokeh.models import ColumnDataSource, Grid, ScaleBar
 from bokeh.models.annotations.dimensional import Metric
 from datashader import Canvas
 from holoviews.streams import Pipe, RangeXY
@@ -112,6 +112,7 @@ class Frame:
         if figure.name != self.name:
             figure.update(name=self.name, toolbar_inner=False, min_border=2, outline_line_color=None)
             figure.toolbar.update(logo=None, autohide=True, active_drag=None)  # a drag draws
+            _strip(figure)
         if (figure.frame_width, figure.frame_height) != self.size:
             figure.update(frame_width=self.size[0], frame_height=self.size[1])
         left, bottom, right, top = self.box
@@ -127,6 +128,14 @@ class Frame:
             figure.add_layout(bar)
         elif self.unit and (bar.unit != self.unit or not bar.visible):
             bar.update(unit=self.unit, dimensional=_dimension(self.unit), visible=True)
+
+
+def _strip(figure: Any) -> None:
+    """Take out what HoloViews adds unseen, before it is sent: the browser builds and styles it all the same.
+
+    Axes that are not shown stay: HoloViews asks for them.
+    """
+    figure.update(title=None, center=[m for m in figure.center if not isinstance(m, Grid)])
 
 
 def _scale_bar(x_range: Any, unit: str) -> ScaleBar:
@@ -232,16 +241,6 @@ class Picture:
         return hv.RGB(image, kdims=list(self._dims), vdims=list("RGBA"), bounds=box)
 
 
-def layers(image: np.ndarray) -> np.ndarray:
-    """A picture (y, x, 4) as an array that `paint_layers` paints."""
-    return np.ascontiguousarray(np.moveaxis(image, -1, 0))
-
-
-def paint_layers(image: np.ndarray) -> np.ndarray:
-    """What is a picture already."""
-    return np.moveaxis(image, 0, -1).astype(np.uint8)
-
-
 class Glyphs:
     """Lines or text over a picture, drawn by Bokeh itself, so that they can follow a hand.
 
@@ -262,12 +261,17 @@ class Glyphs:
         """Add them to a figure of HoloViews, once."""
         if plot not in self._sources:
             self._sources[plot] = ColumnDataSource(self.data)
+            before = len(plot.state.renderers)
             self._add(plot.state, self._sources[plot])
+            for drawn in plot.state.renderers[before:]:  # nothing is ever selected: no models for that
+                drawn.update(nonselection_glyph=drawn.glyph, muted_glyph=drawn.glyph)
 
     def show(self, **data: Any) -> None:
         """Draw other ones, everywhere; what is drawn already is not sent again."""
-        if data == self.data:
-            return
+        if data != self.data:
+            self._send(data)
+
+    def _send(self, data: dict[str, Any]) -> None:
         self.data = data
         for plot, source in self._sources.items():
             with held(plot):

@@ -11,8 +11,9 @@ import panel as pn
 import panel_material_ui as pmui
 
 from stem4d_panel.app import palette
-from stem4d_panel.app.figures import Frame, Glyphs, Picture, layers, paint_layers
+from stem4d_panel.app.figures import Frame, Glyphs
 from stem4d_panel.app.gesture import Gesture
+from stem4d_panel.app.plain import Still, pane
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.showing import Shown
 from stem4d_panel.results.class_text import class_name
@@ -21,7 +22,6 @@ _STAY, _OWN = "no component is chosen", "a class of its own"
 EDGE = 4  # pixels of the frame around a thumbnail
 GAP = 6
 LABEL = 16  # of the line above a pair
-DIMS = ("gallery_x", "gallery_y")
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Grid:
 
     @classmethod
     def of(cls, rank: int, width: int) -> Grid:
-        """For so many components, in rows of at most ten."""
-        columns = max(1, min(rank, 10 if rank > 7 else 7))
-        return cls(columns, -(-rank // columns), min(88, width // max(columns, 7) - 2 * EDGE - GAP))
+        """For so many components, in rows of seven or, of more, of ten: the next rank moves and resizes nothing."""
+        columns = 7 if rank <= 7 else 10
+        return cls(columns, -(-rank // columns), min(88, width // columns - 2 * EDGE - GAP))
 
     @property
     def pair(self) -> tuple[int, int]:
@@ -123,10 +123,10 @@ class GalleryView:
         self._grid = Grid(1, 1, 1)
         self._drawn: tuple[Any, Any] = (None, None)  # factors and tree of the mosaic
         self._labelled: tuple[int, ...] | None = None  # components moved by hand, as the labels say
-        hooks = (self._frames.hook, self._labels.hook, Gesture(self._tapped).hook)
+        self._picture = Still()
+        hooks = (self._picture.hook, self._frames.hook, self._labels.hook, Gesture(self._tapped).hook)
         self._frame = Frame("gallery", (width, 320), *hooks)
-        self._picture = Picture(self._frame, DIMS)
-        self.pane = self._frame.pane(self._picture.layer, default_tools=["wheel_zoom", "pan", "reset", "save"])
+        self.pane = pane(self._frame, tools="wheel_zoom,pan,reset,save")
         session.param.watch(lambda *_: self.refresh(), ["shown", "component", "label"])
         self.layout = pn.Column(pn.Row(heading, self.move, margin=0), self.pane, margin=0, width=width + 34)
 
@@ -141,8 +141,7 @@ class GalleryView:
             self._grid = Grid.of(len(order), self.width)
             h, w = self._grid.size
             self._frame.resize((0, -h, w, 0), (w, h))
-            picture = mosaic(shown.factors, order, self._grid)
-            self._picture.show(self._frame.box, paint_layers, layers(picture))
+            self._picture.draw(self._frame.box, mosaic(shown.factors, order, self._grid))
             self._labelled = None
         if self._labelled != shown.classes.moved:
             self._labelled = shown.classes.moved

@@ -6,7 +6,8 @@ import numpy as np
 import panel as pn
 
 from stem4d_panel.app import palette
-from stem4d_panel.app.figures import Frame, Picture, layers, paint_layers
+from stem4d_panel.app.figures import Frame
+from stem4d_panel.app.plain import Still, pane
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.text import caption_below, say
 from stem4d_panel.cluster.joined import Joined, joined
@@ -43,9 +44,9 @@ class MergeView:
     def __init__(self, session: Session, width: int) -> None:
         self.session = session
         self._shown: tuple[Tree, int] | None = None  # tree and row of the merge that is shown
-        self._frame = Frame("merge", (width, width // 2))
-        self._picture = Picture(self._frame, ("merge_kx", "merge_ky"))
-        self.pane = self._frame.pane(self._picture.layer, toolbar=None)
+        self._picture = Still()
+        self._frame = Frame("merge", (width, width // 2), self._picture.hook)
+        self.pane = pane(self._frame, toolbar=None)
         self.caption = caption_below(width, _HINT, lines=4, margin=(30, 8))
         session.param.watch(lambda _: self._forget(), "shown")
         self.layout = pn.Row(self.pane, self.caption, margin=(8, 0, 0, 0))
@@ -61,7 +62,7 @@ class MergeView:
         h, w = picture.shape[:2]
         width = self._frame.size[0]
         self._frame.resize((0, -h, w, 0), (width, max(60, round(width * h / w))))
-        self._picture.show(self._frame.box, paint_layers, layers(picture))
+        self._picture.draw(self._frame.box, picture)
         say(self.caption, described(tree, merge, found))
 
     def _forget(self) -> None:
@@ -69,5 +70,5 @@ class MergeView:
         if self._shown is None or self._shown[0] is self.session.shown.tree:
             return
         self._shown = None
-        self._picture.show(self._frame.box, paint_layers, np.zeros((4, 2, 2), np.uint8))
+        self._picture.draw(self._frame.box, np.zeros((2, 2, 4), np.uint8))
         say(self.caption, _HINT)

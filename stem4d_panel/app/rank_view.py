@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import holoviews as hv
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
@@ -12,10 +11,10 @@ from bokeh.models import BoxAnnotation, Span
 
 from stem4d_panel.app.figures import Frame, Glyphs, coordinates
 from stem4d_panel.app.gesture import Gesture
+from stem4d_panel.app.plain import pane
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.text import Html
 
-DIMS = ["rank_x", "rank_y"]
 ERROR, HELD_OUT, STABLE = "#0072B2", "#D55E00", "#009E73"
 _BEAT = 0.7  # seconds a rank is shown while all are played
 
@@ -47,7 +46,7 @@ class RankView:
         self._seen: tuple[Any, Any, Any] = (None, None, None)  # frames, factors, evidence
         hooks = (self._curves.hook, self._range, Gesture(self._tapped).hook)
         self._frame = Frame("ranks", (width, height), *hooks)
-        self.pane = self._frame.pane(hv.Points([], DIMS), xaxis="bottom", xlabel="rank", default_tools=["save"])
+        self.pane = pane(self._frame, x="rank", tools="save")
         self._beat: Any = None
         self.play.param.watch(lambda e: self._start() if e.new else self._stop(), "value")
         session.param.watch(lambda *_: self.refresh(), ["evidence", "shown"])
@@ -103,7 +102,6 @@ class RankView:
             line = Span(location=0, dimension="height", line_width=2, line_color="#d62728", line_dash="dotted")
             figure.add_layout(BoxAnnotation(left=0, right=0, fill_color="#8a8a8a", fill_alpha=0.16, line_alpha=0))
             figure.add_layout(line)
-            figure.yaxis.visible = False
         line.location = self.session.settings.factorize.rank
         shade = next(m for m in figure.center if isinstance(m, BoxAnnotation))
         if evidence is not None:

@@ -14,6 +14,7 @@ from stem4d_panel.app.gallery_view import GalleryView
 from stem4d_panel.app.look_bar import LookBar
 from stem4d_panel.app.map_view import MapView
 from stem4d_panel.app.pattern_view import PatternView
+from stem4d_panel.app.plain import FigurePane
 from stem4d_panel.app.point_view import PointView
 from stem4d_panel.app.rank_view import RankView
 from stem4d_panel.app.session import Session
@@ -66,6 +67,8 @@ class Screen:
             pane._plots.clear()
             pane._models.clear()
             pane.object = None
+        for plain in self.layout.select(FigurePane):
+            plain.close()
         self.ranks.close()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import holoviews as hv
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
@@ -13,11 +12,11 @@ from bokeh.models import BoxAnnotation, CustomJS, Span
 from stem4d_panel.app.figures import Frame, Glyphs, held
 from stem4d_panel.app.gesture import Gesture, Hover
 from stem4d_panel.app.merge_view import MergeView
+from stem4d_panel.app.plain import pane
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.text import caption_below, say
 from stem4d_panel.results.geometry import ABOVE, branches, junctions
 
-DIMS = ["tree_leaf", "tree_height", "tree_leaf_end", "tree_height_end"]
 _ROOM = 1.08  # the figure's height by the greatest one drawn in it
 _STEP = 1e-4  # of the threshold; less is no change
 _GRASP = 17  # pixels of the screen in which a hand gets hold of the line
@@ -62,8 +61,7 @@ class TreeView:
         glyphs = (self._trunk, self._branches, self._leaves)
         hooks = (*(g.hook for g in glyphs), self._draw_threshold, Gesture(self._tapped).hook, self._hover.hook)
         self._frame = Frame("dendrogram", (width, height), *hooks)
-        tools = ["ywheel_zoom", "reset", "save"]
-        self.pane = self._frame.pane(hv.Segments([], DIMS), yaxis="left", ylabel="1 − correlation", default_tools=tools)
+        self.pane = pane(self._frame, y="1 − correlation", tools="ywheel_zoom,reset,save")
         session.param.watch(lambda *_: self.refresh(), ["shown", "component"])
         self.merge = MergeView(session, width)
         self.layout = pn.Column(heading, self.pane, self.caption, margin=0, width=width + 74)

@@ -259,9 +259,9 @@ def test_a_junction_shows_the_patterns_of_its_branches_until_the_tree_is_another
     screen.tree._pointed(merge)
     text = screen.tree.merge.caption.object
     assert "correlate by" in text
-    shown = screen.tree.merge._picture._pipe.data[2][0]
+    shown = screen.tree.merge._picture.data["image"][0]
     ky, kx = session.shown.mask.shape
-    assert shown.shape == (4, ky, 2 * kx + 4)
+    assert shown.shape == (ky, 2 * kx + 4)
     screen.tree._pointed(None)  # stays
     assert screen.tree.merge.caption.object == text
     session.change({"factorize.rank": 4})

@@ -1,0 +1,111 @@
+"""Figures that Bokeh draws alone: charts, and pictures that need no finer look. A page has them sooner than by HoloViews."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import panel as pn
+import param
+from bokeh.models import Range1d
+from bokeh.plotting import figure
+
+from stem4d_panel.app.figures import Frame, Glyphs, same
+from stem4d_panel.results.geometry import Box
+
+
+class Place:
+    """One figure in one page, as hooks know it from HoloViews."""
+
+    def __init__(self, state: Any, document: Any, comm: Any) -> None:
+        self.state, self.document, self.comm = state, document, comm
+
+
+class FigurePane(pn.pane.Bokeh):
+    """A figure of its own in each page that shows it.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the figure.
+    hooks : list of callables
+        Called with the place of each new figure, and None.
+    """
+
+    def __init__(self, make: Callable[[], Any], hooks: list[Callable[[Any, Any], None]]) -> None:
+        super().__init__(None, margin=0)
+        self._make, self._made_by = make, hooks
+        self._places: dict[str, Place] = {}  # by the page's root; hooks hold them weakly
+
+    def _get_model(self, doc: Any, root: Any = None, parent: Any = None, comm: Any = None) -> Any:
+        if root is None:
+            return self.get_root(doc, comm)
+        place = self._places[root.ref["id"]] = Place(self._make(), doc, comm)
+        for hook in self._made_by:
+            hook(place, None)
+        with param.parameterized.discard_events(self):
+            self.object = place.state
+        try:
+            return super()._get_model(doc, root, parent, comm)
+        finally:
+            with param.parameterized.discard_events(self):
+                self.object = None
+
+    def _cleanup(self, root: Any = None) -> None:
+        if root is not None:
+            self._places.pop(root.ref["id"], None)
+        super()._cleanup(root)
+
+    def close(self) -> None:
+        """Forget all places."""
+        self._places.clear()
+        self._models.clear()
+
+
+def pane(
+    frame: Frame, *, x: str | None = None, y: str | None = None, tools: str = "", toolbar: str | None = "above"
+) -> FigurePane:
+    """The figure of a frame; `x` and `y` are labels of the axes that it has, `tools` those of its toolbar."""
+
+    def make() -> Any:
+        left, bottom, right, top = frame.box
+        made = figure(
+            x_range=Range1d(left, right),
+            y_range=Range1d(bottom, top),
+            x_axis_location="below" if x is not None else None,
+            y_axis_location="left" if y is not None else None,
+            x_axis_label=x or None,
+            y_axis_label=y or None,
+            tools=tools,
+            toolbar_location=toolbar,
+            active_scroll=None,
+            sizing_mode="fixed",
+            width=None,  # as its frame needs
+            height=None,
+        )
+        made.title = None
+        made.grid.visible = False
+        return made
+
+    return FigurePane(make, frame.hooks)
+
+
+class Still(Glyphs):
+    """A picture that goes out as it is."""
+
+    def __init__(self) -> None:
+        super().__init__(_add_image, "image", "x", "y", "dw", "dh")
+        self._drawn: tuple[Any, ...] | None = None
+
+    def draw(self, box: Box, image: np.ndarray) -> None:
+        """Draw RGBA (y, x, 4), uint8, row 0 on top, with the extents `box`; what is drawn already is not sent again."""
+        if not same(self._drawn, (box, image)):
+            self._drawn = (box, image)
+            left, bottom, right, top = box
+            packed = np.ascontiguousarray(image[::-1]).view(np.uint32)[..., 0]
+            self._send({"image": [packed], "x": [left], "y": [bottom], "dw": [right - left], "dh": [top - bottom]})
+
+
+def _add_image(figure: Any, source: Any) -> None:
+    figure.image_rgba("image", "x", "y", "dw", "dh", source=source)
