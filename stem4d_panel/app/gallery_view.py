@@ -60,14 +60,15 @@ class Grid:
 
 
 def _thumbnail(image: np.ndarray, size: int) -> np.ndarray:
-    """Image (h, w, 3) centred in a black square tile by nearest pixels, aspect kept."""
+    """Image (h, w) painted by nearest pixels, aspect kept, centred in a black square tile (size, size, 3)."""
     h, w = image.shape[:2]
     scale = size / max(h, w)
     rows = (np.arange(max(1, round(h * scale))) / scale).astype(int).clip(0, h - 1)
     columns = (np.arange(max(1, round(w * scale))) / scale).astype(int).clip(0, w - 1)
     tile = np.zeros((size, size, 3), np.uint8)
     top, left = (size - len(rows)) // 2, (size - len(columns)) // 2
-    tile[top : top + len(rows), left : left + len(columns)] = image[np.ix_(rows, columns)]
+    seen = palette.painted(image[np.ix_(rows, columns)], palette.limits(image), "inferno")
+    tile[top : top + len(rows), left : left + len(columns)] = seen[..., :3]
     return tile
 
 
@@ -80,7 +81,7 @@ def mosaic(factors: Any, order: Sequence[int], grid: Grid) -> np.ndarray:
         for turn, image in enumerate((factors.maps[k], pattern)):
             y = top + EDGE + turn * (grid.tile + EDGE)
             tile = out[y : y + grid.tile, left + EDGE : left + EDGE + grid.tile]
-            tile[..., :3] = _thumbnail(palette.coloured(image, "inferno"), grid.tile)
+            tile[..., :3] = _thumbnail(image, grid.tile)
             tile[..., 3] = 255
     return out
 

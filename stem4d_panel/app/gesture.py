@@ -13,6 +13,7 @@ from bokeh.models import ColumnDataSource, CustomJS
 from panel.io.state import state
 
 from stem4d_panel.app.figures import held
+from stem4d_panel.runtime.jobs import compute
 
 # a drag counts while no tool of the toolbar has it; between two answers only the newest point is kept
 _MOVE = """
@@ -101,6 +102,7 @@ def _listen(
         take(data)
 
     def take(data: Any) -> None:
+        compute.hush()
         with held(plot):
             try:
                 hear(data)

@@ -28,7 +28,6 @@ __all__ = [
     "TABLES",
     "class_colours",
     "class_overlay",
-    "coloured",
     "limits",
     "lookup",
     "orientation_overlay",
@@ -64,11 +63,6 @@ def lookup(name: str) -> np.ndarray:
         "gray": palettes.Greys256,
     }[name]  # fmt: skip
     return np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in table], np.uint8)
-
-
-def coloured(image: np.ndarray, table: str) -> np.ndarray:
-    """An image as RGB, shape (..., 3), uint8, stretched to its percentile limits."""
-    return painted(image, limits(image), table)[..., :3]
 
 
 def painted(image: np.ndarray, ends: tuple[float, float], table: str) -> np.ndarray:

@@ -132,6 +132,7 @@ class Session(Showing):
 
     def _change(self, changes: Mapping[str, Any], whole: Settings | None = None) -> bool:
         """`whole` are earlier settings that come back as they were, what was stated and what was automatic included."""
+        compute.hush()
         try:
             stated = new = self.settings.replace(changes) if whole is None else whole
             if self._analysis is not None:

@@ -1,6 +1,6 @@
 """Virtual detectors: the counts that fall, at each position, on a part of the detector that moves with the direct beam.
 
-The kernels use one thread: they answer a hand that moves, beside the compute thread whose parallel loops must stay alone.
+They answer a hand that moves, beside the compute thread.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from stem4d_panel.errors import DataError
 from stem4d_panel.prepare.frames import Frames, Look
 from stem4d_panel.prepare.masks import inside
 from stem4d_panel.runtime.compiled import compiled
+from stem4d_panel.runtime.threads import spread
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,12 @@ def virtual_image(detector: Detector | Outline, data: Any, look: Look, frames: F
     if isinstance(data, np.ndarray) and data.dtype.isnative:
         cy, cx = (np.round(look.descan.fitted[i]).astype(np.int64) for i in (0, 1))
         good = ~(look.masks.out | look.bad.mask(data.shape[2:]))
-        return np.asarray(_sums(data, cy, cx, *_runs(detector, data.shape[2:]), good))
+        runs = _runs(detector, data.shape[2:])
+
+        def part(start: int, stop: int) -> np.ndarray:
+            return np.asarray(_sums(data[start:stop], cy[start:stop], cx[start:stop], *runs, good))
+
+        return np.concatenate(spread(part, len(data)))
     if frames is None or not isinstance(frames.matrix, np.ndarray):
         raise DataError("virtual detector: needs the scan or its prepared frames in memory")
     ky, kx = ((np.arange(n) - c) * frames.bin for n, c in zip(frames.detector_shape, frames.centre, strict=True))

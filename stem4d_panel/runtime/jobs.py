@@ -17,6 +17,7 @@ State = Literal["waiting", "running", "done", "failed", "cancelled"]
 log = logging.getLogger(__name__)
 SLICE = 0.05  # seconds a job is stepped before the next one has its turn
 QUIET = 1.0  # seconds before idle work begins, so that it does not disturb a hand that is still moving
+PATIENCE = 2.0  # seconds after which idle work has a slice all the same
 
 
 class Job:
@@ -113,6 +114,12 @@ class Compute:
         self._jobs: deque[Job] = deque()
         self._change = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._quiet_from = self._idle_ran = 0.0
+
+    def hush(self) -> None:
+        """A hand moves: idle work waits until it rests, but for a slice now and then."""
+        with self._change:
+            self._quiet_from = time.monotonic() + QUIET
 
     def submit(
         self,
@@ -124,7 +131,7 @@ class Compute:
     ) -> Job:
         """Ask for work; if the same key waits or runs already, that job is shared.
 
-        Idle work begins after a second, and is stepped only while there is no other.
+        Idle work begins after a second, and is stepped only while there is no other and no hand moves (:meth:`hush`).
         """
         with self._change:
             job = next((j for j in self._jobs if j.key == key), None)
@@ -184,11 +191,17 @@ class Compute:
         with self._change:
             return next((j.progress for j in self._jobs if j._idle_from is None and j.progress is not None), None)
 
+    def _due(self, job: Job) -> float:
+        """When a job may be stepped; those that nobody wants any more are to end first."""
+        if job._wanted <= 0:
+            return -1.0
+        return 0.0 if job._idle_from is None else max(job._idle_from, min(self._quiet_from, self._idle_ran + PATIENCE))
+
     def _next(self) -> Job:
         """The job whose turn it is; waits until there is one, with the lock held."""
         while True:
-            first = min(self._jobs, key=lambda job: -1.0 if job._wanted <= 0 else job._idle_from or 0.0, default=None)
-            left = 0.0 if first is None or first._wanted <= 0 else (first._idle_from or 0.0) - time.monotonic()
+            first = min(self._jobs, key=self._due, default=None)
+            left = 0.0 if first is None else self._due(first) - time.monotonic()
             if first is not None and left <= 0:
                 return first
             self._change.wait(None if first is None else left)
@@ -206,6 +219,8 @@ class Compute:
                 continue
             ended = job._step()
             with self._change:
+                if job._idle_from is not None:
+                    self._idle_ran = time.monotonic()
                 self._jobs.remove(job)
                 if ended is None:
                     self._jobs.append(job)

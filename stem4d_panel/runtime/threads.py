@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, TypeVar
 
+import numpy as np
+
 T = TypeVar("T")
 
 _inside = threading.local()
@@ -67,3 +69,9 @@ def map_blocks(work: Callable[[int, int], T], count: int, block: int) -> list[T]
             return work(*span)
 
         return list(_pool(threads).map(one, spans))
+
+
+def spread(work: Callable[[int, int], T], count: int) -> list[T]:
+    """``work(start, stop)`` over ``range(count)``, one part a thread, for kernels without BLAS: beside any other work."""
+    ends = np.linspace(0, count, thread_count() + 1).astype(int).tolist()
+    return list(_pool(thread_count()).map(work, ends[:-1], ends[1:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -326,3 +327,35 @@ def test_a_job_says_its_progress_and_the_time_left(compute: Compute, held: Held)
     compute.submit("b", quick)
     assert compute.says(job) == f"{said} · taking turns with 1 other"
     compute.cancel(job)
+
+
+def test_idle_work_has_but_a_slice_now_and_then_while_a_hand_moves(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stem4d_panel.runtime.jobs.QUIET", 0.0)
+    monkeypatch.setattr("stem4d_panel.runtime.jobs.SLICE", 1e-3)
+    monkeypatch.setattr("stem4d_panel.runtime.jobs.PATIENCE", 10 * WAIT)
+    begun, moved, done = threading.Event(), threading.Event(), []
+
+    def work() -> Steps[str]:
+        yield Progress("idle", 0, 2, "step")
+        begun.set()
+        moved.wait(WAIT)
+        for i in range(2):
+            done.append(i)
+            time.sleep(0.01)  # longer than a slice
+            yield Progress("idle", i, 2, "step")
+        return "rested"
+
+    idle = compute.submit("idle", work, idle=True)
+    assert begun.wait(WAIT)
+    monkeypatch.setattr("stem4d_panel.runtime.jobs.QUIET", 10 * WAIT)
+    compute.hush()
+    moved.set()
+    assert compute.submit("asked", quick).wait(WAIT) == "quick"  # others are not held up
+    assert compute.submit("again", quick).wait(WAIT) == "quick"
+    assert done == [0]  # the slice in which the hand began to move was its last
+    monkeypatch.setattr("stem4d_panel.runtime.jobs.QUIET", 0.0)
+    compute.hush()
+    compute.submit("wake", quick).wait(WAIT)
+    assert idle.wait(WAIT) == "rested"
