@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import panel as pn
-import panel_material_ui as pmui
 
 from stem4d_panel.app.class_table import ClassTable
 from stem4d_panel.app.session import Session
-from stem4d_panel.app.text import Html
+from stem4d_panel.app.text import Html, heading
 from stem4d_panel.by_hand import LONGEST
 from stem4d_panel.results.class_text import class_name, diameter, members, spacings, symmetry
 
@@ -41,11 +40,11 @@ class ClassCard:
             css_classes=["class-table"],
         )
         self.truth = Html("", margin=(4, 8), sizing_mode="stretch_width", css_classes=["recovery"])
-        heading = pmui.Typography("Classes · tap a row, or write its name", variant="subtitle2", margin=(6, 8, 0, 8))
+        title = heading("Classes · tap a row, or write its name")
         session.param.watch(lambda *_: self.refresh(), ["shown", "details", "stability"])
         session.param.watch(lambda _: self._mark(), "label")
         narrow = {"max-width": "100%", "min-width": "0"}  # in a narrow window the table scrolls
-        self.layout = pn.Column(heading, self.table, self.truth, margin=0, width=730, styles=narrow)
+        self.layout = pn.Column(title, self.table, self.truth, margin=0, width=730, styles=narrow)
 
     def refresh(self) -> None:
         """Draw what the session shows."""

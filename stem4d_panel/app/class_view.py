@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import panel as pn
-import panel_material_ui as pmui
 
 from stem4d_panel.app import palette
 from stem4d_panel.app.class_plots import ProfileChart, SizesChart, Wheel
@@ -17,7 +16,7 @@ from stem4d_panel.app.map_view import coloured_over
 from stem4d_panel.app.pattern_figure import Look, PatternFigure, nm_unit
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.showing import Shown
-from stem4d_panel.app.text import Html, caption_below, safe_text, say
+from stem4d_panel.app.text import Html, caption_below, heading, safe_text, say
 from stem4d_panel.measure.details import ClassDetail, Details
 from stem4d_panel.measure.findings import ClassFinding, Findings
 from stem4d_panel.measure.products import ring_means
@@ -77,10 +76,8 @@ class ClassView:
         self._captions = {name: caption_below(width) for name in ("map", "pattern", "orientation", "sizes", "profile")}
         self._map_pane, self._turn_pane = self._map_frame.pane(self._map.layer), self._turn_frame.pane(self._turn.layer)
         session.param.watch(lambda *_: self.refresh(), ["shown", "details", "label", "component", "point"])
-        heading = pmui.Typography(
-            "Class · choose by a row, a branch or a component", variant="subtitle2", margin=(6, 8, 0, 8)
-        )
-        self.layout = pn.Column(heading, self.headline, margin=0, sizing_mode="stretch_width")
+        title = heading("Class · choose by a row, a branch or a component")
+        self.layout = pn.Column(title, self.headline, margin=0, sizing_mode="stretch_width")
 
     def complete(self) -> None:
         """Put the figures in, once: a page whose other figures are seen already has the time for them."""

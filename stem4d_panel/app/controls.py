@@ -15,7 +15,7 @@ from stem4d_panel.app.fields import Field, Told
 from stem4d_panel.app.picker import Picker
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.shell import STEPS
-from stem4d_panel.app.text import Html, safe_text
+from stem4d_panel.app.text import Html, heading, safe_text
 from stem4d_panel.results.text import file_stem
 
 THEME = {
@@ -61,7 +61,7 @@ class Controls:
         self._show_settings()
 
     def _head(self, step: str) -> Any:
-        name = pmui.Typography(step, variant="subtitle2", margin=0)
+        name = heading(step, margin=0)
         return pmui.Row(
             name, pn.HSpacer(), self.badges[step], sizing_mode="stretch_width", margin=0, sx={"alignItems": "center"}
         )

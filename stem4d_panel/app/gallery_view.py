@@ -16,6 +16,7 @@ from stem4d_panel.app.gesture import Gesture
 from stem4d_panel.app.plain import Still, pane
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.showing import Shown
+from stem4d_panel.app.text import heading
 from stem4d_panel.results.class_text import class_name
 
 _STAY, _OWN = "no component is chosen", "a class of its own"
@@ -106,9 +107,7 @@ class GalleryView:
 
     def __init__(self, session: Session, width: int) -> None:
         self.session, self.width = session, width
-        heading = pmui.Typography(
-            "Components · map over pattern, in tree order", variant="subtitle2", margin=(6, 8, 0, 8), width=330
-        )
+        title = heading("Components · map over pattern, in tree order", width=330)
         self.move = pmui.Select(
             label="Move the chosen one to",
             options=[_STAY],
@@ -129,7 +128,7 @@ class GalleryView:
         self._frame = Frame("gallery", (width, 320), *hooks)
         self.pane = pane(self._frame, tools="wheel_zoom,pan,reset,save")
         session.param.watch(lambda *_: self.refresh(), ["shown", "component", "label"])
-        self.layout = pn.Column(pn.Row(heading, self.move, margin=0), self.pane, margin=0, width=width + 34)
+        self.layout = pn.Column(pn.Row(title, self.move, margin=0), self.pane, margin=0, width=width + 34)
 
     def refresh(self) -> None:
         """Draw the components that the session shows."""

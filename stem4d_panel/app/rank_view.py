@@ -13,7 +13,7 @@ from stem4d_panel.app.figures import Frame, Glyphs, coordinates
 from stem4d_panel.app.gesture import Gesture
 from stem4d_panel.app.plain import pane
 from stem4d_panel.app.session import Session
-from stem4d_panel.app.text import Html
+from stem4d_panel.app.text import Html, heading
 
 ERROR, HELD_OUT, STABLE = "#0072B2", "#D55E00", "#009E73"
 _BEAT = 0.7  # seconds a rank is shown while all are played
@@ -31,7 +31,7 @@ class RankView:
     def __init__(self, session: Session, width: int, height: int) -> None:
         self.session = session
         self.play = pmui.Toggle(label="Play", value=False, size="small", margin=(2, 8), width=64, css_classes=["play"])
-        heading = pmui.Typography("Ranks · tap one", variant="subtitle2", margin=(6, 8, 0, 8))
+        title = heading("Ranks · tap one")
         legend = Html(
             '<span style="font-size:11px">'
             + " · ".join(
@@ -50,7 +50,7 @@ class RankView:
         self._beat: Any = None
         self.play.param.watch(lambda e: self._start() if e.new else self._stop(), "value")
         session.param.watch(lambda *_: self.refresh(), ["evidence", "shown"])
-        self.layout = pn.Column(pn.Row(heading, self.play, margin=0), self.pane, legend, margin=0, width=width + 30)
+        self.layout = pn.Column(pn.Row(title, self.play, margin=0), self.pane, legend, margin=0, width=width + 30)
 
     def _computed(self) -> list[tuple[int, float]]:
         """Ranks whose tree is there, with the relative error of each."""

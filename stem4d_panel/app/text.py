@@ -8,7 +8,7 @@ import panel as pn
 
 from stem4d_panel.results.text import safe_text
 
-__all__ = ["Html", "caption", "caption_below", "safe_text", "say"]
+__all__ = ["Html", "caption", "caption_below", "heading", "safe_text", "say"]
 
 
 def caption(text: str = "", **options: Any) -> Html:
@@ -21,6 +21,12 @@ def caption(text: str = "", **options: Any) -> Html:
 def say(pane: Html, text: str) -> None:
     """Show plain text in a caption."""
     pane.object = f'<div style="font-size:12px;line-height:1.35">{safe_text(text)}</div>'
+
+
+def heading(text: str, **options: Any) -> Html:
+    """What a group of figures is called: plain HTML, which a page has sooner than a component."""
+    said = f'<div role="heading" aria-level="2" style="font-size:13px;font-weight:500">{safe_text(text)}</div>'
+    return Html(said, **{"margin": (6, 8, 0, 8), **options})
 
 
 def caption_below(width: int, text: str = "", lines: int = 2, **options: Any) -> Html:

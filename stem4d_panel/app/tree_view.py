@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import panel as pn
-import panel_material_ui as pmui
 from bokeh.models import BoxAnnotation, CustomJS, Span
 
 from stem4d_panel.app.figures import Frame, Glyphs, held
@@ -14,7 +13,7 @@ from stem4d_panel.app.gesture import Gesture, Hover
 from stem4d_panel.app.merge_view import MergeView
 from stem4d_panel.app.plain import pane
 from stem4d_panel.app.session import Session
-from stem4d_panel.app.text import caption_below, say
+from stem4d_panel.app.text import caption_below, heading, say
 from stem4d_panel.results.geometry import ABOVE, branches, junctions
 
 _ROOM = 1.08  # the figure's height by the greatest one drawn in it
@@ -51,7 +50,7 @@ class TreeView:
     def __init__(self, session: Session, width: int, height: int) -> None:
         self.session = session
         self.caption = caption_below(width, lines=3)
-        heading = pmui.Typography("Dendrogram · drag the line, tap a branch", variant="subtitle2", margin=(6, 8, 0, 8))
+        title = heading("Dendrogram · drag the line, tap a branch")
         self._trunk = Glyphs(_add_trunk, "x0", "y0", "x1", "y1")
         self._branches = Glyphs(_add_branches, "x0", "y0", "x1", "y1", "colour")
         self._leaves = Glyphs(_add_leaves, "x", "text")
@@ -64,7 +63,7 @@ class TreeView:
         self.pane = pane(self._frame, y="1 − correlation", tools="ywheel_zoom,reset,save")
         session.param.watch(lambda *_: self.refresh(), ["shown", "component"])
         self.merge = MergeView(session, width)
-        self.layout = pn.Column(heading, self.pane, self.caption, margin=0, width=width + 74)
+        self.layout = pn.Column(title, self.pane, self.caption, margin=0, width=width + 74)
 
     def _draw_threshold(self, plot: Any, element: Any) -> None:
         """The line, a band around it that a hand finds, and a zone where unrelated patterns join by chance."""

@@ -81,9 +81,7 @@ class Workbench(pn.viewable.Viewer):
         # what waits for the page: Panel forgets a change made after the page was sent and before it has loaded
         self._held: list[Callable[[], None]] | None = None if self._document is None else []
         self._gate = threading.Condition()  # the compute thread adds to it
-        self._body = pn.Column(
-            pmui.Typography("Loading the figures …", variant="body2", margin=16), sizing_mode="stretch_width", margin=0
-        )
+        self._body = pn.Column(caption("Loading the figures …", margin=16), sizing_mode="stretch_width", margin=0)
         self._progress = Bar(sizing_mode="stretch_width", margin=(12, 8))
         self._status = caption(
             "starting", margin=(6, 8), sizing_mode="stretch_width", min_width=180, max_width=460, css_classes=["status"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import golden
@@ -18,6 +19,7 @@ def test_the_main_views_look_as_they_did_in_light_and_dark(screen: Screen, watch
     screen.page.locator(".class-table tbody tr").nth(1).locator("td").first.click()
     screen.page.get_by_text("part of the fitted intensity that class 1 makes").wait_for()
     screen.page.locator(".class-headline").get_by_text("class 1", exact=True).wait_for()
+    screen.page.locator(".class-table tbody tr").nth(1).get_by_text(re.compile(r" nm \(\d+\)$")).wait_for()  # measured
     for name in VIEWS:
         golden.check(name, screen.picture(name), tmp_path)
     screen.choose("Maps", "classes")
