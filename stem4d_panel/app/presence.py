@@ -10,10 +10,13 @@ import asyncio
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from stem4d_panel.runtime.memory import give_back
+
 if TYPE_CHECKING:
     from stem4d_panel.app.workbench import Workbench
 
 PATIENCE = 1.0  # seconds before the work of a page that is gone ends: another page may be loading
+_ended = [0]  # sessions so far
 
 
 def watch(document: Any, workbench: weakref.ref[Workbench]) -> None:
@@ -30,3 +33,14 @@ def watch(document: Any, workbench: weakref.ref[Workbench]) -> None:
 
     document.config.update(notify_connection_status=False, reconnect_session=False)
     document.on_event("connection_lost", lost)
+
+
+def gone() -> None:
+    """A session has ended, in the server's loop: give its memory back a while after the last that ends with it."""
+    mine = _ended[0] = _ended[0] + 1
+
+    def later() -> None:
+        if mine == _ended[0]:
+            give_back()
+
+    asyncio.get_running_loop().call_later(2 * PATIENCE, later)

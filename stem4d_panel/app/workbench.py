@@ -334,6 +334,7 @@ def _clean_up_after(workbench: Workbench) -> None:
         found = alive()
         if found is not None:
             found.close()
+        presence.gone()
 
     pn.state.on_session_destroyed(destroyed)
 

@@ -17,7 +17,11 @@ from stem4d_panel.scan.scan import Scan
 PAGES = 3
 
 
-def test_closed_pages_leave_at_most_two_alive(small: Scan) -> None:
+def test_closed_pages_leave_at_most_two_alive_and_give_memory_back(
+    small: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+
     async def work() -> None:
         async with served(small, rank=4) as pages:
             for turn in range(PAGES):
@@ -31,10 +35,13 @@ def test_closed_pages_leave_at_most_two_alive(small: Scan) -> None:
                 del workbench
                 await page.close()
                 await pages.ended()
+            await until(lambda: bool(given))
             gc.collect()
             assert len(pages.workbenches) <= 2
             assert len(pages.parts) <= 2 * 4
 
+    monkeypatch.setattr("stem4d_panel.app.presence.PATIENCE", 0.2)
+    monkeypatch.setattr("stem4d_panel.app.presence.give_back", lambda: given.append(0))
     run(work())
 
 

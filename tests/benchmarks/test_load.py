@@ -131,6 +131,7 @@ async def closed(url: str) -> dict[str, Any]:
     while (found := await state(url))["sessions"]:
         assert time.monotonic() < deadline, found
         await asyncio.sleep(0.3)
+    await asyncio.sleep(3)  # it gives memory back
     return await state(url)
 
 
