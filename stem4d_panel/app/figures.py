@@ -92,18 +92,18 @@ class Frame:
             with held(plot):
                 hook(plot, None)
 
-    def options(self, **changes: Any) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
         """Plot options."""
         left, bottom, right, top = self.box
         return {
             "frame_width": self.size[0], "frame_height": self.size[1], "xlim": (left, right), "ylim": (bottom, top),
             "xaxis": None, "yaxis": None, "toolbar": "above", "active_tools": [], "show_legend": False,
-            "default_tools": ["pan", "wheel_zoom", "box_zoom", "reset", "save"], "hooks": self.hooks, **changes,
+            "default_tools": ["pan", "wheel_zoom", "box_zoom", "reset", "save"], "hooks": self.hooks,
         }  # fmt: skip
 
-    def pane(self, layer: Any, **changes: Any) -> pn.pane.HoloViews:
-        """The figure of a layer; `changes` are other plot options."""
-        return pn.pane.HoloViews(layer.opts(**self.options(**changes)), linked_axes=False, margin=0)
+    def pane(self, layer: Any) -> pn.pane.HoloViews:
+        """The figure of a layer."""
+        return pn.pane.HoloViews(layer.opts(**self.options()), linked_axes=False, margin=0)
 
     def fit(self, plot: Any, element: Any) -> None:
         """Give a figure its name, size, extents and scale bar, where they have changed."""
@@ -131,7 +131,7 @@ class Frame:
 
 
 def _strip(figure: Any) -> None:
-    """Take out what HoloViews adds unseen, before it is sent: the browser builds and styles it all the same.
+    """Take out what is added unseen, before it is sent: the browser builds and styles it all the same.
 
     Axes that are not shown stay: HoloViews asks for them.
     """

@@ -34,15 +34,16 @@ class FigurePane(pn.pane.Bokeh):
     """
 
     def __init__(self, make: Callable[[], Any], hooks: list[Callable[[Any, Any], None]]) -> None:
-        super().__init__(None, margin=0)
-        self._make, self._made_by = make, hooks
+        # dispatched by our own hooks: Panel's way of it leaves the page's document on hold, and the rest of a message unheard
+        super().__init__(None, margin=0, autodispatch=False)
+        self._make, self._drawn_by = make, hooks
         self._places: dict[str, Place] = {}  # by the page's root; hooks hold them weakly
 
     def _get_model(self, doc: Any, root: Any = None, parent: Any = None, comm: Any = None) -> Any:
         if root is None:
             return self.get_root(doc, comm)
         place = self._places[root.ref["id"]] = Place(self._make(), doc, comm)
-        for hook in self._made_by:
+        for hook in self._drawn_by:
             hook(place, None)
         with param.parameterized.discard_events(self):
             self.object = place.state
@@ -70,7 +71,7 @@ def pane(
 
     def make() -> Any:
         left, bottom, right, top = frame.box
-        made = figure(
+        return figure(
             x_range=Range1d(left, right),
             y_range=Range1d(bottom, top),
             x_axis_location="below" if x is not None else None,
@@ -84,9 +85,6 @@ def pane(
             width=None,  # as its frame needs
             height=None,
         )
-        made.title = None
-        made.grid.visible = False
-        return made
 
     return FigurePane(make, frame.hooks)
 

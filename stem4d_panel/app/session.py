@@ -175,6 +175,10 @@ class Session(Showing):
             timer.daemon = True
             timer.start()
 
+    def wanted(self, name: str) -> Any:
+        """A setting as it was asked for last, whether taken over or not."""
+        return self._soon.get(name, self.settings.get(name))
+
     @alone
     def _change_now(self, within: Callable[[], AbstractContextManager[Any]]) -> None:
         changes, self._soon = self._soon, {}

@@ -55,6 +55,8 @@ class TreeView:
         self._branches = Glyphs(_add_branches, "x0", "y0", "x1", "y1", "colour")
         self._leaves = Glyphs(_add_leaves, "x", "text")
         self._drawn: Any = None  # the tree whose lines are drawn
+        self._hand: tuple[Span, float] | None = None  # a line that was moved by a hand, and where to
+        self._putting = False  # whether the program moves one
         self._top = 0.0  # the greatest height that is drawn of it
         self._hover = Hover(self._pointed)
         glyphs = (self._trunk, self._branches, self._leaves)
@@ -74,7 +76,7 @@ class TreeView:
             common = {"location": threshold, "dimension": "width", "line_color": "#d62728", "visible": visible}
             line = Span(line_width=3, line_dash="dashed", **common)
             band = Span(line_width=_GRASP, line_alpha=0.12, editable=True, **common)
-            band.on_change("location", lambda attr, old, new: self._dragged(plot, band, float(new)))
+            band.on_change("location", lambda attr, old, new: self._moved(plot, band, float(new)))
             band.js_on_change("location", CustomJS(args={"line": line}, code=_FOLLOW))
             band.js_link("visible", line, "visible")
             zone = BoxAnnotation(bottom=chance, fill_color="#8a8a8a", fill_alpha=0.13, line_alpha=0)
@@ -82,8 +84,8 @@ class TreeView:
                 plot.state.add_layout(annotation)
             return
         band.visible = visible
-        if abs(band.location - threshold) >= _STEP:  # not where the hand that drags it has it already
-            band.location = threshold
+        if self._hand != (band, self.session.wanted("cluster.threshold")):  # else the hand may be further already
+            self._put(band, threshold)
         zone = next(m for m in plot.state.center if isinstance(m, BoxAnnotation))
         if zone.bottom != chance:
             zone.bottom = chance
@@ -96,12 +98,25 @@ class TreeView:
         classes = self.session.shown.classes
         return float(classes.threshold) if classes is not None else 0.0
 
-    def _dragged(self, plot: Any, band: Span, new: float) -> None:
-        if abs(new - self._threshold()) >= _STEP:  # by a hand, not by the program
-            value = round(min(max(new, 0.0), self._highest()), 4)
-            if value < new - _STEP:  # above all merges, where the hand would lose it
-                with held(plot):
-                    band.location = value
+    def _put(self, band: Span, threshold: float) -> None:
+        """Let the line stand where the program wants it."""
+        if abs(band.location - threshold) >= _STEP:
+            self._hand, self._putting = None, True
+            try:
+                band.location = threshold
+            finally:
+                self._putting = False
+
+    def _moved(self, plot: Any, band: Span, new: float) -> None:
+        if self._putting:
+            return
+        value = round(min(max(new, 0.0), self._highest()), 4)  # above all merges a hand would lose it
+        if value < new - _STEP:
+            with held(plot):
+                self._put(band, value)
+        wanted = self.session.wanted("cluster.threshold")
+        if abs(value - (self._threshold() if wanted is None else wanted)) >= _STEP:
+            self._hand = (band, value)
             self.session.change_soon({"cluster.threshold": value}, lambda: held(plot))
 
     def _highest(self) -> float:

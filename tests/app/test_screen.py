@@ -156,6 +156,36 @@ def test_the_line_stays_in_the_figure_however_far_it_is_dragged_or_set(session: 
     screen.close()
 
 
+def test_the_line_is_not_taken_from_a_hand_that_is_ahead_of_the_picture(session: Session) -> None:
+    screen = Screen(session)
+    figure = figures(screen.layout.get_root())["dendrogram"]
+    session.start()
+    run(session)
+    line = next(m for m in figure.center if isinstance(m, Span) and m.editable)
+    for place in (0.4, 0.3):  # faster than anything is taken over
+        line.location = place
+        screen.tree.refresh()
+        assert line.location == place
+    while session._soon:
+        time.sleep(0.01)
+    run(session)
+    assert (line.location, session.settings.cluster.threshold) == (0.3, 0.3)
+    before = session.shown.classes.threshold
+    line.location = 0.2
+    line.location = before  # back before it was taken over
+    while session._soon:
+        time.sleep(0.01)
+    run(session)
+    assert session.settings.cluster.threshold == before
+    session.undo()
+    run(session)
+    assert line.location == pytest.approx(session.shown.classes.threshold) != 0.3
+    session.redo()
+    run(session)
+    assert line.location == 0.3
+    screen.close()
+
+
 def test_only_the_part_of_a_large_map_that_is_looked_at_is_sent_in_the_screen_s_pixels() -> None:
     values = np.zeros((900, 900), np.float32)
     values[100, 700] = 90.0
