@@ -10,7 +10,7 @@ import asyncio
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from stem4d_panel.runtime.memory import give_back
+from stem4d_panel.runtime.memory import give_back, share_heap
 
 if TYPE_CHECKING:
     from stem4d_panel.app.workbench import Workbench
@@ -21,6 +21,7 @@ _ended = [0]  # sessions so far
 
 def watch(document: Any, workbench: weakref.ref[Workbench]) -> None:
     """Let the session of a page rest while the page has no connection; the page itself says that it has none."""
+    share_heap()
     page = weakref.ref(document)
 
     def lost(_: Any) -> None:  # in the server's loop, before the connection is taken off the session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 import os
 import re
@@ -24,6 +25,7 @@ _GUESS = 4 * 10**9  # bytes of free memory, where the system does not tell
 LEAST = 64 * 2**20  # bytes below which a limit leaves no room for anything
 _UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _ROOM = 0.05  # of a disk, that is left free beside a file
+_ARENA_MAX = -8  # M_ARENA_MAX of malloc.h
 
 
 class Limits:
@@ -238,3 +240,13 @@ def give_back() -> None:
     gc.collect()
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+@functools.cache
+def share_heap() -> None:
+    """Let all threads of this process that begin from now on take memory from one heap where it can be (glibc).
+
+    Each would else have one of its own, and keep there what the pages that it once served have left.
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
@@ -119,6 +121,36 @@ def check_every_group(screen: Screen) -> None:
     page.locator(".class-headline").get_by_text("class 0 · glass", exact=True).wait_for()
 
 
+def check_keys_and_export(screen: Screen) -> None:
+    """Keys act while the mouse is over the view, and what is exported comes to the browser."""
+    page = screen.page
+    screen.page.locator(".status").scroll_into_view_if_needed()
+    page.locator(".status").hover()
+    labels = [text.partition(" ")[0] for text in screen.gallery_labels()]
+    for key, place in (("ArrowRight", 0), ("ArrowRight", 1), ("ArrowLeft", 0)):
+        page.keyboard.press(key)
+        page.get_by_text(f"map of component {labels[place]},").wait_for()
+    slider = page.locator(".rank input[type=range]").first
+    rank = int(slider.input_value())
+    page.keyboard.press("+")
+    expect(slider).to_have_value(str(rank + 1))
+    screen.wait_ready()
+    page.keyboard.press("ControlOrMeta+z")
+    expect(slider).to_have_value(str(rank))
+    screen.wait_ready()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_contain_text("play through the ranks")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name="Keys")).to_have_count(0)
+    screen.choose("Export", "tables (CSV)")
+    screen.choose("Table", "classes")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export", exact=True).click()
+    assert download.value.suggested_filename == "scan-classes.csv"
+    rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text("utf-8-sig"))))
+    assert [row["class"] for row in rows] == [str(i) for i in range(screen.rows())]
+
+
 def test_live_without_a_network_and_after_a_reload(lab: tuple[str, Path], watched: Watched, small_npy: Path) -> None:
     url, root = lab
     (root / "scan.npy").write_bytes(small_npy.read_bytes())
@@ -131,6 +163,7 @@ def test_live_without_a_network_and_after_a_reload(lab: tuple[str, Path], watche
     screen = open_and_run(watched)
     check_live(screen)
     check_every_group(screen)
+    check_keys_and_export(screen)
     page.reload()
     page.wait_for_function("() => typeof window.Bokeh === 'undefined'")
     check_live(open_and_run(watched))
