@@ -74,11 +74,11 @@ class Stage:
 
 def _make_survey(given: Given) -> Steps[Survey]:
     check_analysable(given.scan, given.settings)
-    return (yield from survey_steps(given.scan))
+    return (yield from survey_steps(given.scan, given.client))
 
 
 def _make_look(given: Given, survey: Survey) -> Steps[Look]:
-    return (yield from prepare_stage.look_steps(given.scan, survey, given.settings.prepare))
+    return (yield from prepare_stage.look_steps(given.scan, survey, given.settings.prepare, given.client))
 
 
 def _make_frames(given: Given, look: Look) -> Steps[Frames]:

@@ -209,7 +209,7 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPat
 def test_frames_of_the_workers_are_those_of_this_process(
     client: Any, small: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr("stem4d_panel.prepare.remote.block_bytes", lambda: 9000)  # a part of one row of the scan
+    monkeypatch.setattr("stem4d_panel.prepare.passes.block_bytes", lambda: 9000)  # a part of one row of the scan
     np.save(tmp_path / "scan.npy", np.asarray(small.data))
     scan = open_scan(tmp_path / "scan.npy")
     here = Analysis(scan, cache=Cache(), rank=5, **changes)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
 from stem4d_panel.prepare.centre_kernels import add_moved, window_means
+from stem4d_panel.prepare.passes import each_block
 from stem4d_panel.prepare.surface import Surface, fit_surface, shared_part
 from stem4d_panel.runtime.progress import Progress, Steps
 from stem4d_panel.runtime.threads import map_blocks
@@ -93,9 +96,9 @@ def _window_mean(
 
 
 def descan_steps(
-    scan: Scan, beam: Beam, bad: np.ndarray, surface: Surface, out: np.ndarray | None = None
+    scan: Scan, beam: Beam, bad: np.ndarray, surface: Surface, out: np.ndarray | None = None, client: Any = None
 ) -> Steps[Descan]:
-    """Measure the direct beam at every position and fit `surface` through it.
+    """Measure the direct beam at every position, on the workers of a Dask cluster where one is given; fit `surface` through it.
 
     Two rounds: a wide window about the mean centre, then a narrow one that follows the first fit, so that the tail of the
     window cuts the beam alike everywhere.
@@ -118,30 +121,16 @@ def descan_steps(
     aligned = _MovedMean(~unsound)
     narrow = 1.5 * beam.radius + 1
     for turn, radius in enumerate((narrow + 2, narrow)):
-        for rows, raw in scan.blocks():
-            yield Progress("descan", turn * ny + rows.start, 2 * ny, "row")
-            frames = raw.reshape(-1, *scan.detector_shape)
-            centres = np.ascontiguousarray(fitted[:, rows].reshape(2, -1).T)
-            moves = np.round(centres - fitted.mean(axis=(1, 2))).astype(np.int64)
-            at = rows.start * nx
-
-            def work(
-                start: int, stop: int, frames: np.ndarray = frames, centres: np.ndarray = centres, at: int = at,
-                moves: np.ndarray = moves, radius: float = radius, last: bool = turn == 1,
-            ) -> np.ndarray | None:  # fmt: skip
-                offset, spread, counts = _window_mean(frames[start:stop], unsound, centres[start:stop], radius)
-                found = np.where((counts > 0)[:, None], centres[start:stop] + offset, np.nan)
-                measured.reshape(2, -1)[:, at + start : at + stop] = found.T
-                noise[at + start : at + stop] = spread / np.maximum(counts, 1)
-                return aligned.part(frames[start:stop], moves[start:stop]) if last else None
-
-            parts = map_blocks(work, len(frames), _SPAN)
-            if turn == 1:
-                aligned.add(parts, moves)
+        arguments = partial(_of_rows, fitted, (fitted.mean(axis=(1, 2)), unsound, radius, turn == 1))
+        yield Progress("descan", turn * ny, 2 * ny, "row")
+        for rows, found in each_block(scan, _follow, arguments, client):
+            yield Progress("descan", turn * ny + rows.stop, 2 * ny, "row")
+            at = slice(rows.start * nx, rows.stop * nx)
+            measured.reshape(2, -1)[:, at], noise[at] = found.measured.T, found.noise
+            aligned.add(found)
         if not np.isfinite(measured).any():
             break
         fitted = fit_surface(measured, surface)
-    yield Progress("descan", 2 * ny, 2 * ny, "row")
     off = measured - fitted
     residual = float(np.std(off[np.isfinite(off)])) if np.isfinite(off).any() else float("nan")
     centre = (float(fitted[0].mean()), float(fitted[1].mean()))
@@ -153,6 +142,54 @@ def descan_steps(
     )  # fmt: skip
 
 
+def _of_rows(fitted: np.ndarray, more: tuple[Any, ...], rows: slice) -> tuple[Any, ...]:
+    """What `_follow` needs for some rows."""
+    return (np.ascontiguousarray(fitted[:, rows].reshape(2, -1).T), *more)
+
+
+@dataclass(frozen=True, eq=False)
+class _Followed:
+    """The beam in some frames: its places (n, 2), their variances (n), and, once wanted, the sum of the frames brought to one centre.
+
+    `moves` are the whole pixels by which they were moved, and how many frames by each.
+    """
+
+    measured: np.ndarray
+    noise: np.ndarray
+    total: np.ndarray | None
+    moves: Counter[tuple[int, int]]
+
+
+def _follow(
+    raw: np.ndarray, centres: np.ndarray, middle: np.ndarray, unsound: np.ndarray, radius: float, moved: bool
+) -> _Followed:
+    """Measure the beam in frames (rows, x, ky, kx) within `radius` of `centres` (n, 2); sum them if they are to be `moved`."""
+    frames = raw.reshape(-1, *raw.shape[2:])
+    moves = np.round(centres - middle).astype(np.int64)
+    measured, noise = np.empty((len(frames), 2), np.float32), np.empty(len(frames))
+
+    def work(start: int, stop: int) -> np.ndarray | None:
+        offset, spread, counts = _window_mean(frames[start:stop], unsound, centres[start:stop], radius)
+        measured[start:stop] = np.where((counts > 0)[:, None], centres[start:stop] + offset, np.nan)
+        noise[start:stop] = spread / np.maximum(counts, 1)
+        if not moved:
+            return None
+        part = np.zeros(unsound.shape)
+        add_moved(frames[start:stop], ~unsound, moves[start:stop], part)
+        return part
+
+    parts = [part for part in map_blocks(work, len(frames), _SPAN) if part is not None]
+    if not parts:
+        return _Followed(measured, noise, None, Counter())
+    found, counts = np.unique(moves, axis=0, return_counts=True)
+    return _Followed(
+        measured,
+        noise,
+        np.asarray(sum(parts)),
+        Counter({(int(y), int(x)): int(n) for (y, x), n in zip(found, counts, strict=True)}),
+    )
+
+
 class _MovedMean:
     """Mean of the frames brought to one centre by whole pixels; `good` (ky, kx) are the pixels that count."""
 
@@ -161,18 +198,11 @@ class _MovedMean:
         self.total = np.zeros(good.shape)
         self.moves: Counter[tuple[int, int]] = Counter()
 
-    def part(self, frames: np.ndarray, moves: np.ndarray) -> np.ndarray:
-        """Sum of some frames (n, ky, kx), read `moves` (n, 2) beyond their grid."""
-        part = np.zeros(self.good.shape)
-        add_moved(frames, self.good, moves, part)
-        return part
-
-    def add(self, parts: list[np.ndarray | None], moves: np.ndarray) -> None:
+    def add(self, found: _Followed) -> None:
         """Take in sums, and the moves they were made with."""
-        for part in parts:
-            self.total += 0.0 if part is None else part
-        found, counts = np.unique(moves, axis=0, return_counts=True)
-        self.moves.update({(int(y), int(x)): int(n) for (y, x), n in zip(found, counts, strict=True)})
+        if found.total is not None:
+            self.total += found.total
+            self.moves.update(found.moves)
 
     def mean(self) -> np.ndarray:
         """The mean, shape (ky, kx), float64; NaN where no frame holds a good pixel."""

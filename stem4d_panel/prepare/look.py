@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -100,8 +101,10 @@ def _undistort(ellipse: Ellipse | None, settings: PrepareSettings, warnings: lis
     return (ellipse.ratio, ellipse.angle) if settings.ellipse == "auto" else None
 
 
-def look_steps(scan: Scan, survey: Survey, settings: PrepareSettings) -> Steps[Look]:
+def look_steps(scan: Scan, survey: Survey, settings: PrepareSettings, client: Any = None) -> Steps[Look]:
     """Bad pixels, the direct beam over the scan and the radii of the mask, all of which can be shown before frames exist.
+
+    The beam is followed on the workers of a Dask cluster where one is given.
 
     Raises
     ------
@@ -140,7 +143,7 @@ def look_steps(scan: Scan, survey: Survey, settings: PrepareSettings) -> Steps[L
     else:
         if given:
             beam = Beam(or_stated(beam.centre), beam.radius)
-        descan = yield from descan_steps(scan, beam, bad.all, settings.centre, masks.out)
+        descan = yield from descan_steps(scan, beam, bad.all, settings.centre, masks.out, client)
         if given:  # the user's word is the mean centre; the fit gives only the movement about it
             centre = or_stated(descan.centre)
             move = np.array(centre) - np.array(descan.centre)

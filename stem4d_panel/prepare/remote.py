@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from stem4d_panel.errors import DataError
 from stem4d_panel.prepare.matrix import Scale, Scaled
+from stem4d_panel.prepare.passes import raw_rows, spans
 from stem4d_panel.prepare.rolling import gaussian_matrix
 from stem4d_panel.prepare.rows import RowMaker
 from stem4d_panel.runtime.cluster import results, two
 from stem4d_panel.runtime.progress import Progress, Steps
-from stem4d_panel.scan.readers import reopen
-from stem4d_panel.scan.scan import Scan, Source, block_bytes
+from stem4d_panel.scan.scan import Scan
 
 Finish = Callable[[np.ndarray], None]
 
@@ -85,19 +83,18 @@ def remote_steps(
     ny, nx = scan.scan_shape
     along_y = gaussian_matrix(ny, sigma) if sigma > 0 else np.eye(ny, dtype=np.float32)
     along_x = gaussian_matrix(nx, sigma) if sigma > 0 else None
-    step = max(1, int(4 * block_bytes() // max(1, scan.nbytes // ny)))
-    spans = [(first, min(first + step, ny)) for first in range(0, ny, step)]
+    blocks = [(rows.start, rows.stop) for rows in spans(scan)]
     made = []
-    for first, last in spans:
+    for first, last in blocks:
         reach = np.flatnonzero(along_y[first:last].any(axis=0))
         low, high = int(reach[0]), int(reach[-1]) + 1
-        raw = _raw(client, scan, low, high)
+        raw = raw_rows(client, scan, slice(low, high))
         own = along_y[first:last, low:high]
         made.append(two(client, _made, raw, make, (low, high, first, last), own, along_x, finish))
     sums, row_sums, column_sums = np.zeros(ny * nx), np.zeros(ny * nx), np.zeros(len(make.resample.kept))
     total = np.zeros(make.binned)
     for (first, last), (own_sums, rows, columns, binned) in zip(
-        spans, results(client, [told for _, told in made]), strict=True
+        blocks, results(client, [told for _, told in made]), strict=True
     ):
         yield Progress("prepare", first, ny, "row", "on the workers")
         at = slice(first * nx, last * nx)
@@ -108,7 +105,7 @@ def remote_steps(
     scale = Scale.of(noise, row_sums, column_sums, gain)
     scaled: list[tuple[Any, Any]] = []
     sizes: list[int] = []
-    for (first, last), (part, _) in zip(spans, made, strict=True):
+    for (first, last), (part, _) in zip(blocks, made, strict=True):
         rows = scale.rows[first * nx : last * nx]
         own = scale.row_scale[sum(sizes) : sum(sizes) + int(rows.sum())]
         scaled.append(two(client, _scaled, part, scale, rows, own))
@@ -119,26 +116,6 @@ def remote_steps(
     )
     square, whole = (float(v) for v in moments.sum(axis=0))
     return Scaled(matrix, scale, gain * row_sums, square, whole), total
-
-
-def _raw(client: Any, scan: Scan, low: int, high: int) -> Any:
-    """Future of rows of the raw scan, made by a task that can be done again."""
-    if scan.source is not None:
-        return client.submit(_read, scan.source, low, high, pure=False)
-    if type(scan.data).__module__.startswith("dask"):
-        return client.submit(np.asarray, scan.data[low:high], pure=False)
-    raise DataError(
-        f"{scan.name}: lies in the memory of this process, which workers cannot read; give the file or a Dask array"
-    )
-
-
-def _read(source: Source, low: int, high: int) -> np.ndarray:
-    return _opened(source).rows(low, high)
-
-
-@lru_cache(maxsize=4)
-def _opened(source: Source) -> Scan:
-    return reopen(source)
 
 
 def _made(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from stem4d_panel.prepare.passes import each_block
 from stem4d_panel.prepare.survey_kernels import survey_frames
 from stem4d_panel.runtime.progress import Progress, Steps
 from stem4d_panel.runtime.threads import map_blocks
@@ -47,8 +48,8 @@ class Survey:
     total: np.ndarray
 
 
-def survey_steps(scan: Scan) -> Steps[Survey]:
-    """Survey a scan block by block.
+def survey_steps(scan: Scan, client: Any = None) -> Steps[Survey]:
+    """Survey a scan block by block, on the workers of a Dask cluster where one is given.
 
     Raises
     ------
@@ -60,27 +61,11 @@ def survey_steps(scan: Scan) -> Steps[Survey]:
     top = type_top(scan)
     totals = np.zeros(ny * nx)
     whole = _Sums(pixels)
-    for rows, raw in scan.blocks():
-        yield Progress("survey", rows.start, ny, "row")
-        flat = raw.reshape(-1, pixels)
-        start = rows.start * nx
-
-        def work(first: int, last: int, flat: np.ndarray = flat, start: int = start) -> _Sums:
-            part, lowest = _Sums(pixels), _lowest(flat.dtype)
-            highest, often = np.full(pixels, lowest), np.zeros(pixels, np.float32)
-            survey_frames(
-                flat[first:last], lowest, part.sums, part.squares, highest, often, part.nonfinite,
-                totals[start + first : start + last], part.counts,
-            )  # fmt: skip
-            part.at_maximum = often.astype(np.int32)
-            part.maximum = np.where(part.nonfinite, np.maximum(highest, 0), highest).astype(np.float32)
-            if part.counts[0]:
-                part.counts[2] += (start + first) * pixels
-            return part
-
-        for part in map_blocks(work, len(flat), _SPAN):
-            whole.add(part)
-    yield Progress("survey", ny, ny, "row")
+    yield Progress("survey", 0, ny, "row")
+    for rows, (part, own) in each_block(scan, _survey, lambda rows: (rows.start * nx,), client):
+        yield Progress("survey", rows.stop, ny, "row")
+        whole.add(part)
+        totals[rows.start * nx : rows.stop * nx] = own
     mean = whole.sums / (ny * nx)
     shape = (nky, nkx)
     n_nonfinite, n_negative, first = (int(v) for v in whole.counts)
@@ -133,3 +118,27 @@ class _Sums:
         if self.counts[2] < 0:
             self.counts[2] = other.counts[2]
         self.counts[:2] += other.counts[:2]
+
+
+def _survey(raw: np.ndarray, start: int) -> tuple[_Sums, np.ndarray]:
+    """What is summed over frames (rows, x, ky, kx) of which the first is at position `start`, and the sum of each."""
+    pixels = raw.shape[2] * raw.shape[3]
+    flat, lowest = raw.reshape(-1, pixels), _lowest(raw.dtype)
+    totals, whole = np.zeros(len(flat)), _Sums(pixels)
+
+    def work(first: int, last: int) -> _Sums:
+        part = _Sums(pixels)
+        highest, often = np.full(pixels, lowest), np.zeros(pixels, np.float32)
+        survey_frames(
+            flat[first:last], lowest, part.sums, part.squares, highest, often, part.nonfinite, totals[first:last],
+            part.counts,
+        )  # fmt: skip
+        part.at_maximum = often.astype(np.int32)
+        part.maximum = np.where(part.nonfinite, np.maximum(highest, 0), highest).astype(np.float32)
+        if part.counts[0]:
+            part.counts[2] += (start + first) * pixels
+        return part
+
+    for part in map_blocks(work, len(flat), _SPAN):
+        whole.add(part)
+    return whole, totals

@@ -7,6 +7,7 @@ that its reader can, so they are refused unless the user allows those that stay 
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import re
 from contextlib import closing
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 import hdf5plugin  # noqa: F401  (registers the compression filters)
+import numpy as np
 
 from stem4d_panel.errors import DataError
 from stem4d_panel.scan.hdf5_axes import described, is_reversed, turned
@@ -72,7 +74,7 @@ def read(path: Path, dataset: str | None, settings: DataSettings) -> Opened:
             data, where = _pick(file, path, dataset, Folding.of(settings), linked)
             _check_filters(data, path)
             axes, instrument = described(data.file, data.name or where, data)
-            values, notes = linked.mapped(data), _warnings(data)
+            values, notes = linked.mapped(data) if data.external else _in_place(data), _warnings(data)
             if is_reversed(axes):
                 values, axes = turned(values), axes[::-1]
                 notes.append("stored with its axes in reverse: reading is slow")
@@ -222,6 +224,22 @@ def _check_filters(data: Any, path: Path) -> None:
             raise DataError(
                 f"{shown(path.name)}: {shown(data.name)} is compressed with HDF5 filter {code} ({label}), which is not installed"
             )
+
+
+def _in_place(data: Any) -> Any:
+    """The values of a dataset where they lie in the file, without HDF5's copy of each block; itself if they are not so."""
+    start = None if data.chunks or data.is_virtual or data.dtype.kind not in "iuf" else data.id.get_offset()
+    if start is None or os.name != "posix":  # never written, or within its header
+        return data
+    try:
+        handle = int(data.file.id.get_vfd_handle())  # the file that is open, whatever its name has come to mean
+        if os.fstat(handle).st_size < start + data.nbytes:
+            return data
+        before = start % mmap.ALLOCATIONGRANULARITY
+        there = mmap.mmap(handle, data.nbytes + before, access=mmap.ACCESS_READ, offset=start - before)
+    except (RuntimeError, NotImplementedError, TypeError, ValueError, OSError):  # no plain file
+        return data
+    return np.ndarray(data.shape, data.dtype, there, before)
 
 
 def _warnings(data: Any) -> list[str]:

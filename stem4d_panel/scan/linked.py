@@ -79,9 +79,7 @@ class Linked:
             self._storage(item)
 
     def mapped(self, item: Any) -> Any:
-        """The values of a dataset: itself, or those of external storage, which HDF5 would seek where the program was started."""
-        if not item.external:
-            return item
+        """The values of external storage, which HDF5 would seek where the program was started."""
         path, start = self._storage(item)
         return np.memmap(path, item.dtype, "r", start, item.shape)
 

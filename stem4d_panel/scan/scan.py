@@ -58,6 +58,15 @@ class Axis:
         return f"{self.name} {self.size} × {self.scale:.4g} {self.units}"
 
 
+def native(block: np.ndarray) -> np.ndarray:
+    """A block as compiled loops take it: native byte order, no half floats, no truth values."""
+    if block.dtype.kind == "b":
+        return block.view(np.uint8)
+    if block.dtype.kind == "f" and block.dtype.itemsize == 2:
+        return block.astype(np.float32)
+    return block.astype(block.dtype.newbyteorder("="), copy=False)
+
+
 @dataclass(frozen=True)
 class Source:
     """Where a scan was read from; `path` stays out of what is saved.
@@ -245,12 +254,7 @@ class Scan:
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Rows ``start:stop`` of the scan as a NumPy array, shape (rows, x, ky, kx), native byte order, no half floats."""
-        block = self._read(slice(start, stop), f"rows {start} to {stop - 1}")
-        if block.dtype.kind == "b":
-            return block.view(np.uint8)
-        if block.dtype.kind == "f" and block.dtype.itemsize == 2:  # which compiled loops do not know
-            return block.astype(np.float32)
-        return block.astype(block.dtype.newbyteorder("="), copy=False)
+        return native(self._read(slice(start, stop), f"rows {start} to {stop - 1}"))
 
     def _read(self, part: Any, what: str) -> np.ndarray:
         if self.source is not None:

@@ -219,7 +219,7 @@ def test_nexus_axes_that_are_not_there_are_pixels(tmp_path: Path) -> None:
     scan = open_scan(tmp_path / "a.nxs")
     assert [(a.scale, a.units) for a in scan.axes] == [(pytest.approx(0.2), "nm")] + [(1.0, "px")] * 3
     for odd in (7, np.zeros(4), "y", ["y", "x"]):
-        scan.data.file.close()
+        del scan  # which holds the file
         with h5py.File(tmp_path / "a.nxs", "r+") as file:
             file["entry/data"].attrs["axes"] = odd
         scan = open_scan(tmp_path / "a.nxs")

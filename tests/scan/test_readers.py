@@ -76,12 +76,32 @@ def emd(path: Path, *, calibrated: bool = True, short: bool = True) -> Path:
 # --- what opens -----------------------------------------------------------------------------------------------------
 
 
-def test_plain_hdf5_is_lazy_and_in_pixels(tmp_path):
+def test_plain_hdf5_is_read_in_place_and_in_pixels(tmp_path):
     scan = open_scan(write(tmp_path / "any.thing", deep__inside__scan=DATA, other=np.ones((4, 5))))
-    assert isinstance(scan.data, h5py.Dataset)
+    assert np.shares_memory(scan.rows(0, 3), scan.data)
+    assert not scan.data.flags.writeable
     assert scan.source.dataset == "/deep/inside/scan"
     assert steps(scan) == [(1, "px")] * 4
     assert scan.warnings == ()
+    np.testing.assert_array_equal(scan.rows(0, 3), DATA)
+
+
+@pytest.mark.parametrize("how", [{"userblock_size": 1024}, {"driver": "stdio"}, {"libver": "latest"}])
+def test_hdf5_in_one_piece_wherever_it_begins(tmp_path, how):
+    with h5py.File(tmp_path / "a.h5", "w", **how) as file:
+        file["note"] = "x" * 999
+        file["data"] = DATA
+    scan = open_scan(tmp_path / "a.h5")
+    assert np.shares_memory(scan.rows(0, 3), scan.data)
+    np.testing.assert_array_equal(scan.rows(0, 3), DATA)
+
+
+@pytest.mark.parametrize("how", [{"chunks": (1, 2, 6, 5)}, {"compression": "gzip"}, {"fletcher32": True}])
+def test_hdf5_in_pieces_is_lazy(tmp_path, how):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("data", data=DATA, **how)
+    scan = open_scan(tmp_path / "a.h5")
+    assert isinstance(scan.data, h5py.Dataset)
     np.testing.assert_array_equal(scan.rows(0, 3), DATA)
 
 
