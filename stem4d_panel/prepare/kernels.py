@@ -141,7 +141,7 @@ def move_and_bin(
     along = np.zeros((2, factor + 4), np.float32)
     first = np.empty(2, np.int64)
     spans = np.searchsorted(kept, np.arange(out_y + 1) * out_x)
-    part, flat = np.zeros(len(kept), np.float32), total.reshape(-1)
+    part, sums = np.zeros(len(kept), np.float32), np.zeros(len(kept))
     length = 0
     for i in range(n):
         _patch(raw[i], bad, mended, slot, patched[0])
@@ -153,6 +153,7 @@ def move_and_bin(
             for a in range(count):
                 for b in range(factor):
                     along[axis, a + b] += np.float32(single[a])
+        plain = factor == 2 == length  # two by two pixels as they are
         for oy in range(out_y):
             begin, end = spans[oy], spans[oy + 1]
             if begin == end:
@@ -160,13 +161,13 @@ def move_and_bin(
             left = kept[begin] - oy * out_x
             width = kept[end - 1] - oy * out_x + 1 - left
             start, top = first[1] + left * factor, first[0] + oy * factor
+            whole = width == end - begin
+            if plain and whole and 0 <= start <= nx - 2 * width and 0 <= top < ny - 1 and slot[top] < 0 and slot[top + 1] < 0:  # fmt: skip
+                _sum_pairs(raw, i, top, start, rows, begin, end, part)
+                continue
             long = _whole((width - 1) * factor + length)
             low = max(0, min(start, nx - long))
             high = min(nx, low + long)
-            whole = width == end - begin
-            if factor == 2 == length and whole and 0 <= start <= nx - 2 * width and 0 <= top < ny - 1 and slot[top] < 0 and slot[top + 1] < 0:  # fmt: skip
-                _sum_pairs(raw[i, top, start:], raw[i, top + 1, start:], rows[i, begin:end], part[begin:end])
-                continue
             add = False
             for a in range(0, length, 2):
                 y, weight, other = top + a, along[0, a], along[0, a + 1]
@@ -195,14 +196,18 @@ def move_and_bin(
             else:
                 _keep(row, kept[begin:end], rows[i, begin:end], part[begin:end])
         if i % 16 == 15 or i == n - 1:  # single precision for a few frames, double for all
-            for m in range(len(kept)):
-                flat[kept[m]] += part[m]
-                part[m] = np.float32(0)
+            flush(part, sums)
+    flat = total.reshape(-1)
+    for m in range(len(kept)):
+        flat[kept[m]] += sums[m]
 
 
 @compiled(fastmath=FLAGS)
-def _sum_pairs(one: np.ndarray, two: np.ndarray, out: np.ndarray, sums: np.ndarray) -> None:
-    """Write, and add to `sums`, the sums of two by two pixels, where nothing is moved: in one go."""
+def _sum_pairs(
+    raw: np.ndarray, i: int, y: int, start: int, rows: np.ndarray, begin: int, end: int, part: np.ndarray
+) -> None:
+    """Write, and add to `part`, the sums of two by two pixels from row `y`, column `start` on, where nothing is moved."""
+    one, two, out, sums = raw[i, y, start:], raw[i, y + 1, start:], rows[i, begin:end], part[begin:end]
     for x in range(len(out)):
         a, b, c, d = np.float32(one[2 * x]), np.float32(one[2 * x + 1]), np.float32(two[2 * x]), np.float32(two[2 * x + 1])  # fmt: skip
         a = a if a >= 0 and a < np.inf else np.float32(0)

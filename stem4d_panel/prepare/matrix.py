@@ -13,6 +13,7 @@ from stem4d_panel.runtime.memory import file_array, limits
 from stem4d_panel.runtime.progress import Progress, Steps
 from stem4d_panel.runtime.threads import map_blocks
 
+_SPAN = 256  # rows that one thread writes at a time
 _BLOCK_BYTES = 4 << 20
 
 
@@ -118,9 +119,15 @@ class Filling:
 
     def put(self, start: int, values: np.ndarray) -> None:
         """Write rows from `start` on, shape (rows, columns)."""
-        rows = slice(start, start + len(values))
-        self.matrix[rows] = values
-        add_sums(values, self._row_sums[rows], self._column_sums)
+
+        def work(first: int, last: int) -> np.ndarray:
+            rows, columns = slice(start + first, start + last), np.zeros(values.shape[1])
+            self.matrix[rows] = values[first:last]
+            add_sums(values[first:last], self._row_sums[rows], columns)
+            return columns
+
+        for columns in map_blocks(work, len(values), _SPAN):
+            self._column_sums += columns
 
     def scaled_steps(self, noise: str, gain: float = 1.0) -> Steps[Scaled]:
         """Leave out what is empty, and scale; see `Scale`.
