@@ -181,13 +181,7 @@ def _follow(
     parts = [part for part in map_blocks(work, len(frames), _SPAN) if part is not None]
     if not parts:
         return _Followed(measured, noise, None, Counter())
-    found, counts = np.unique(moves, axis=0, return_counts=True)
-    return _Followed(
-        measured,
-        noise,
-        np.asarray(sum(parts)),
-        Counter({(int(y), int(x)): int(n) for (y, x), n in zip(found, counts, strict=True)}),
-    )
+    return _Followed(measured, noise, np.asarray(sum(parts)), Counter(zip(*moves.T.tolist(), strict=True)))
 
 
 class _MovedMean:

@@ -13,6 +13,7 @@ Doubles = NDArray[np.float64]
 
 _TERMS = {"off": 1, "constant": 1, "plane": 3, "quadratic": 6, "smooth": 6}
 _WIDTHS = (1.5, 3.0, 6.0, 12.0, 24.0)  # px, standard deviations tried for the smoothed rest
+_STILL = 1e-6  # px, by which a fit may still change
 _SURE = 5.0  # standard deviations from which a shared rest is taken for real
 
 
@@ -37,9 +38,11 @@ def fit_surface(measured: np.ndarray, surface: Surface) -> Doubles:
     for axis in (0, 1):
         values = measured[axis].ravel().astype(np.float64)
         known = np.isfinite(values)
-        weight = known.astype(float)
+        weight, coefficients = known.astype(float), np.zeros(design.shape[1])
         for _ in range(8):
-            coefficients = _least_squares(design, np.where(known, values, 0), weight)
+            before, coefficients = coefficients, _least_squares(design, np.where(known, values, 0), weight)
+            if np.abs(coefficients - before).max() < _STILL:
+                break
             residual = np.abs(values - design @ coefficients)
             width = 1.4826 * float(np.median(residual[known])) + 1e-9
             weight = np.where(known, np.sqrt(np.minimum(1, 1.5 * width / np.maximum(residual, 1e-12))), 0)

@@ -159,7 +159,7 @@ def passes(raw: np.memmap) -> dict[str, float]:
     n, bad = len(frames), np.zeros(frames.shape[1:], bool)
     binned, still = np.full((n, 64, 64), 0, np.float32), np.zeros((n, 2), np.float32)
     centres, offset, spread_, counts = np.full((n, 2), 63.5), np.empty((n, 2)), np.empty(n), np.empty(n)
-    space = np.empty(raw.nbytes, np.uint8)
+    space = np.full(raw.nbytes, 1, np.uint8)
 
     def read() -> None:
         with open(raw.filename, "rb", buffering=0) as file:
@@ -204,7 +204,8 @@ def test_speed(tmp_path: Path) -> None:
         took |= prepared(scan, "even", "given", "even, ellipse corrected")
         for kind, file in files.items():
             stored = open_scan(file)
-            took[f"reading alone, {kind}"] = timed(lambda stored=stored: [None for _ in stored.blocks()])
+            if kind != "HDF5":  # which is mapped
+                took[f"reading alone, {kind}"] = timed(lambda stored=stored: [None for _ in stored.blocks()])
             took[f"all, {kind}"] = prepared(stored, "bilinear", "off", kind)[f"all, {kind}"]
         if turn:  # the first compiles and fills the page cache
             for name, seconds in took.items():

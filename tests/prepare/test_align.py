@@ -112,6 +112,39 @@ def test_every_form_brings_a_wide_blob_back(form: str) -> None:
         assert abs((mass * x).sum() - 17) < tolerance
 
 
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "f4", "f8"])
+@pytest.mark.parametrize("shape", [(20, 22), (17, 19)])
+def test_whole_pixels_are_summed_exactly_whatever_is_left_out_or_mended(dtype: str, shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    raw = rng.poisson(5, (40, *shape)).astype(dtype)
+    if dtype != "u1" and dtype != "u2":
+        raw[3, 5, 6] = -7  # counts as nothing
+    if dtype.startswith("f"):
+        raw[4, 2, 3], raw[4, 9, 1] = np.nan, np.inf
+    out_shape = (shape[0] // 2, shape[1] // 2)
+    wanted = np.ones(out_shape, bool)
+    wanted[3:5, 2:5] = wanted[0, :3] = False  # rows with a hole, and without their beginning
+    kept, mended = np.flatnonzero(wanted), np.array([[8, 14]])
+    bad = np.zeros(shape, bool)
+    bad[8, 14] = True
+    for shift in ((0, 0), (2, -3), (-1, 1)):
+        rows, total = np.empty((40, len(kept)), np.float32), np.zeros(out_shape)
+        shifts = np.tile(np.array(shift, np.float32), (40, 1))
+        Resampler(shape, 2, "integer", kept).write(raw, shifts, rows, total, bad, mended)
+        clean = np.where(np.isfinite(raw) & (raw > 0), raw, 0).astype(float)
+        around = clean[:, 7:10, 13:16].sum((1, 2)) - clean[:, 8, 14]
+        clean[:, 8, 14] = around / 8
+        moved = np.zeros_like(clean)
+        (y0, x0), (ny, nx) = shift, shape
+        moved[:, max(0, -y0) : ny - max(0, y0), max(0, -x0) : nx - max(0, x0)] = clean[
+            :, max(0, y0) : ny - max(0, -y0), max(0, x0) : nx - max(0, -x0)
+        ]
+        cut = moved[:, : out_shape[0] * 2, : out_shape[1] * 2]
+        sums = cut.reshape(40, out_shape[0], 2, out_shape[1], 2).sum((2, 4))
+        np.testing.assert_allclose(rows, sums[:, wanted], rtol=1e-6)
+        np.testing.assert_allclose(total, np.where(wanted, sums.sum(0), 0), rtol=1e-6)
+
+
 @pytest.mark.parametrize("factor", [1, 2])
 def test_the_even_form_blurs_and_keeps_noise_alike_at_any_phase(factor: int) -> None:
     phases = np.linspace(0, 1, 21)
