@@ -117,7 +117,7 @@ def test_every_form_brings_a_wide_blob_back(form: str) -> None:
 def test_whole_pixels_are_summed_exactly_whatever_is_left_out_or_mended(dtype: str, shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     raw = rng.poisson(5, (40, *shape)).astype(dtype)
-    if dtype != "u1" and dtype != "u2":
+    if dtype[0] != "u":
         raw[3, 5, 6] = -7  # counts as nothing
     if dtype.startswith("f"):
         raw[4, 2, 3], raw[4, 9, 1] = np.nan, np.inf
