@@ -214,7 +214,15 @@ def test_frames_of_the_workers_are_those_of_this_process(
     scan = open_scan(tmp_path / "scan.npy")
     here = Analysis(scan, cache=Cache(), rank=5, **changes)
     there = Analysis(scan, cache=Cache(), client=client, rank=5, **changes)
-    remote, local = there.frames, here.frames
+    local = here.frames
+    with monkeypatch.context() as patch:  # not a block is read by the process that asks
+        patch.setattr(Scan, "blocks", lambda self, limit=None: pytest.fail("read here"))
+        remote = there.frames
+    for name in ("mean", "variance", "maximum", "at_maximum", "total"):
+        np.testing.assert_allclose(getattr(there.survey, name), getattr(here.survey, name), rtol=1e-6)
+    for name in ("measured", "fitted", "mean"):
+        np.testing.assert_allclose(getattr(there.look.descan, name), getattr(here.look.descan, name), rtol=1e-6)
+    assert there.look.descan.residual == pytest.approx(here.look.descan.residual, rel=1e-6)
     assert not remote.in_memory
     assert len(remote.matrix.parts) == scan.shape[0]
     matrix = np.concatenate(client.gather(list(remote.matrix.parts)))
@@ -229,6 +237,17 @@ def test_frames_of_the_workers_are_those_of_this_process(
         assert np.abs(ours - theirs).max() <= 1e-3 * theirs.max()
     np.testing.assert_array_equal(there.classes.labels, here.classes.labels)
     assert there.compression.blocks.reads <= 6
+
+
+def test_what_is_not_finite_is_found_on_the_workers(
+    client: Any, small: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stem4d_panel.prepare.passes.block_bytes", lambda: 9000)
+    data = np.asarray(small.data).astype(np.float32)
+    data[3, 4, 5, 6], data[1, 2, 3, 4], data[9, 1, 1, 1] = np.nan, np.inf, -2
+    np.save(tmp_path / "scan.npy", data)
+    survey = Analysis(open_scan(tmp_path / "scan.npy"), cache=Cache(), client=client).survey
+    assert (survey.n_nonfinite, survey.first_nonfinite, survey.n_negative) == (2, (1, 2, 3, 4), 1)
 
 
 def test_a_scan_in_the_memory_of_this_process_is_refused_and_a_dask_array_is_not(client: Any, small: Scan) -> None:
