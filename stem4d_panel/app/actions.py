@@ -73,6 +73,10 @@ export function render({ model }) {
     history.replaceState(history.state, '', location.pathname + model.query + location.hash)
   }, { timeout: 1000 }))
 
+  // a page is light or dark as the system is, until somebody chooses; a notebook is as the notebook is
+  if (matchMedia('(prefers-color-scheme: dark)').matches) for (const page of window.Bokeh?.documents ?? [])
+    for (const root of page.roots()) if (root.data?.dark_theme === false) root.data.dark_theme = true
+
   const top = () => {
     let node = bar
     for (let root = node.getRootNode(); root instanceof ShadowRoot; root = node.getRootNode()) node = root.host

@@ -88,7 +88,7 @@ tbody tr.chosen th { box-shadow: inset 3px 0 0 var(--class-colour); font-weight:
 button { all: unset; cursor: pointer; padding: 1px 3px; border-radius: 3px; font-weight: inherit; }
 button:focus-visible { outline: 2px solid currentColor; }
 input { all: unset; width: 9ch; padding: 1px 4px; border-radius: 3px; font: inherit; text-align: left; }
-input::placeholder { opacity: .35; }
+input::placeholder { color: currentColor; opacity: .45; }
 input:hover { background: color-mix(in srgb, currentColor 10%, transparent); }
 input:focus { outline: 1px solid currentColor; width: 18ch; }
 .swatch {

@@ -47,9 +47,9 @@ class MergeView:
         self._picture = Still()
         self._frame = Frame("merge", (width, width // 2), self._picture.hook)
         self.pane = pane(self._frame, toolbar=None)
-        self.caption = caption_below(width, _HINT, lines=4, margin=(30, 8))
+        self.caption = caption_below(width, _HINT, lines=4, margin=(8, 8))
         session.param.watch(lambda _: self._forget(), "shown")
-        self.layout = pn.Row(self.pane, self.caption, margin=(8, 0, 0, 0))
+        self.layout = pn.Row(self.caption, self.pane, margin=(8, 0, 0, 0))
 
     def show(self, merge: int) -> None:
         """Show a merge, by its row in the tree."""

@@ -200,11 +200,16 @@ class Compute:
     def _next(self) -> Job:
         """The job whose turn it is; waits until there is one, with the lock held."""
         while True:
-            first = min(self._jobs, key=self._due, default=None)
-            left = 0.0 if first is None else self._due(first) - time.monotonic()
-            if first is not None and left <= 0:
+            now = time.monotonic()
+            first, since = None, float("inf")
+            for job in self._jobs:
+                due = self._due(job)
+                due = due if due <= 0 else max(due, now)  # what is due takes turns, however long it has been
+                if due < since:
+                    first, since = job, due
+            if first is not None and since <= now:
                 return first
-            self._change.wait(None if first is None else left)
+            self._change.wait(None if first is None else since - now)
 
     def _run(self) -> None:
         while True:

@@ -268,6 +268,18 @@ def test_idle_work_waits_for_all_other_work_and_for_a_quiet_moment(
     assert order == ["asked"] * 3 + ["idle"] * 3
 
 
+def test_idle_work_that_comes_later_has_its_turn_beside_what_goes_on(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stem4d_panel.runtime.jobs.QUIET", 0.0)
+    stop = threading.Event()
+    long = compute.submit("long", lambda: endless(stop.is_set), idle=True)
+    assert compute.submit("short", quick, idle=True).wait(WAIT) == "quick"
+    assert long.state == "running"
+    stop.set()
+    assert long.wait(WAIT) == "seen"
+
+
 def test_idle_work_that_somebody_asks_for_is_idle_no_longer(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stem4d_panel.runtime.jobs.QUIET", 10 * WAIT)
     idle = compute.submit("work", quick, idle=True)

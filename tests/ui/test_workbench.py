@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 from ui_screen import STEPS, Screen
-from ui_server import Watched
+from ui_server import Server, Watched
 
 
 def test_the_sample_is_analysed_without_a_click(screen: Screen, watched: Watched) -> None:
@@ -331,6 +331,17 @@ def test_a_forged_value_is_refused_and_changes_nothing(
     assert screen.data("gallery") == before
     for step in STEPS:
         screen.wait_step(step, "up to date")
+    watched.check()
+
+
+def test_a_page_is_dark_where_the_system_is_until_somebody_chooses(app: Server, watched: Watched) -> None:
+    page, shade = watched.page, "() => getComputedStyle(document.body).backgroundColor === '{}'"
+    page.emulate_media(color_scheme="dark")
+    page.goto(app.url)
+    Screen(page).wait_ready()
+    page.wait_for_function(shade.format("rgb(18, 18, 18)"))
+    page.get_by_role("button", name="Toggle theme").click()
+    page.wait_for_function(shade.format("rgb(255, 255, 255)"))
     watched.check()
 
 
