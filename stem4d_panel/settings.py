@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -448,6 +449,14 @@ def declaration(name: str) -> Any:
     return GROUPS[group].declared()[short]
 
 
+@lru_cache(maxsize=1000)
+def _place(name: str) -> tuple[str, str]:
+    """Group and short name of a parameter that is declared."""
+    declaration(name)
+    group, _, short = SHORT_NAMES.get(name, name).partition(".")
+    return group, short
+
+
 @dataclass(frozen=True)
 class Settings:
     """A checked, immutable set of all parameters.
@@ -496,8 +505,7 @@ class Settings:
 
     def get(self, name: str) -> Any:
         """A value by its full or short name."""
-        declaration(name)
-        group, _, short = SHORT_NAMES.get(name, name).partition(".")
+        group, short = _place(name)
         return getattr(getattr(self, group), short)
 
     def as_dict(self) -> dict[str, Any]:

@@ -60,30 +60,32 @@ class Grid:
         return row * self.columns + column if 0 <= column < self.columns and 0 <= row < self.rows else None
 
 
-def _thumbnail(image: np.ndarray, size: int) -> np.ndarray:
-    """Image (h, w) painted by nearest pixels, aspect kept, centred in a black square tile (size, size, 3)."""
-    h, w = image.shape[:2]
+def _thumbnails(images: np.ndarray, size: int) -> np.ndarray:
+    """Images (k, h, w) painted by nearest pixels, aspect kept, each centred in a black square tile: (k, size, size, 3)."""
+    count, h, w = images.shape
     scale = size / max(h, w)
     rows = (np.arange(max(1, round(h * scale))) / scale).astype(int).clip(0, h - 1)
     columns = (np.arange(max(1, round(w * scale))) / scale).astype(int).clip(0, w - 1)
-    tile = np.zeros((size, size, 3), np.uint8)
     top, left = (size - len(rows)) // 2, (size - len(columns)) // 2
-    seen = palette.painted(image[np.ix_(rows, columns)], palette.limits(image), "inferno")
-    tile[top : top + len(rows), left : left + len(columns)] = seen[..., :3]
-    return tile
+    ends = palette.limits_of_each(images)
+    tiles = np.zeros((count, size, size, 3), np.uint8)
+    seen = palette.painted(images[:, rows[:, None], columns], ends, "inferno")
+    tiles[:, top : top + len(rows), left : left + len(columns)] = seen[..., :3]
+    return tiles
 
 
 def mosaic(factors: Any, order: Sequence[int], grid: Grid) -> np.ndarray:
     """Thumbnails of maps over patterns, components in the order given, as RGBA, uint8, transparent between them."""
     out = np.zeros((*grid.size, 4), np.uint8)
+    maps, patterns = (
+        _thumbnails(images, grid.tile) for images in (factors.maps, palette.scaled(factors.patterns, "root"))
+    )
     for place, k in enumerate(order):
         top, left = grid.corner(place)
-        pattern = palette.scaled(factors.patterns[k], "root")
-        for turn, image in enumerate((factors.maps[k], pattern)):
+        for turn, tile in enumerate((maps[k], patterns[k])):
             y = top + EDGE + turn * (grid.tile + EDGE)
-            tile = out[y : y + grid.tile, left + EDGE : left + EDGE + grid.tile]
-            tile[..., :3] = _thumbnail(image, grid.tile)
-            tile[..., 3] = 255
+            at = out[y : y + grid.tile, left + EDGE : left + EDGE + grid.tile]
+            at[..., :3], at[..., 3] = tile, 255
     return out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from stem4d_panel.results.colours import (
     class_colours,
     class_overlay,
     limits,
+    limits_of_each,
     orientation_overlay,
     over,
     period,
@@ -29,6 +31,7 @@ __all__ = [
     "class_colours",
     "class_overlay",
     "limits",
+    "limits_of_each",
     "lookup",
     "orientation_overlay",
     "over",
@@ -65,14 +68,23 @@ def lookup(name: str) -> np.ndarray:
     return np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in table], np.uint8)
 
 
-def painted(image: np.ndarray, ends: tuple[float, float], table: str) -> np.ndarray:
+@lru_cache(maxsize=8)
+def _packed(name: str) -> np.ndarray:
+    """The same as opaque RGBA, four bytes as one number, shape (256,)."""
+    table = np.full((256, 4), 255, np.uint8)
+    table[:, :3] = lookup(name)
+    return table.view(np.uint32)[:, 0]
+
+
+def painted(image: np.ndarray, ends: tuple[Any, Any], table: str) -> np.ndarray:
     """An image as RGBA, shape (..., 4), uint8, stretched between two values; transparent where it is NaN."""
     known = np.isfinite(image)
-    index = np.clip((np.where(known, image, ends[0]) - ends[0]) * (255 / (ends[1] - ends[0])), 0, 255).astype(np.uint8)
-    out = np.empty((*image.shape, 4), np.uint8)
-    out[..., :3] = lookup(table)[index]
-    out[..., 3] = known * np.uint8(255)
-    return out
+    whole = known.all()
+    values = (image if whole else np.where(known, image, ends[0])) - ends[0]
+    out = _packed(table)[np.clip(values * (255 / (ends[1] - ends[0])), 0, 255).astype(np.uint8)]
+    if not whole:
+        out[~known] = 0
+    return out[..., None].view(np.uint8)
 
 
 def plain(image: np.ndarray, table: str) -> Callable[..., np.ndarray]:

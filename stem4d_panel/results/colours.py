@@ -52,6 +52,12 @@ def limits(image: np.ndarray, low: float = 0.0, high: float = 99.8) -> tuple[flo
     return (lo, hi) if hi > lo else (lo, lo + max(abs(lo), 1.0) * 1e-3)
 
 
+def limits_of_each(images: np.ndarray, low: float = 0.0, high: float = 99.8) -> tuple[np.ndarray, np.ndarray]:
+    """As `limits`, of finite images (k, y, x), each its own: two arrays (k, 1, 1)."""
+    lo, hi = np.percentile(images, (low, high), axis=(1, 2), keepdims=True)
+    return lo, np.where(hi > lo, hi, lo + np.maximum(np.abs(lo), 1.0) * 1e-3)
+
+
 def over(below: np.ndarray, above: np.ndarray) -> np.ndarray:
     """One RGBA picture over an opaque other, shape (y, x, 4), uint8."""
     alpha = above[..., 3:].astype(np.float32) / 255
