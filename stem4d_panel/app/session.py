@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from stem4d_panel.runtime.progress import Steps
 from stem4d_panel.settings import SHORT_NAMES, DataSettings, Settings
 
 _GATHER = 0.02  # seconds in which events that wait in the line are taken in together
+_DRAWN = 1.0  # seconds that a page may take to draw what was computed behind, before the next page has its turn
+_one_by_one = ThreadPoolExecutor(1, thread_name_prefix="stem4d-behind")
 _CHEAP = ("classes", "findings")  # answered at once, in the callback
 _OF_RESULT = ("cluster.threshold", "cluster.moves", "cluster.names", "measure.", "data.")  # what a saved one can change
 
@@ -316,10 +319,24 @@ class Session(Showing):
 
         def listen(job: Job) -> None:  # in the compute thread
             if job.state == "done":
-                self._call(lambda: self._found_behind(name, job))
+                _one_by_one.submit(self._hand_over, name, job)
 
         key = f"{name}/{self._analysis.key(stage)}"
         self._behind.append((compute.submit(key, make, listen, idle=True), listen))
+
+    def _hand_over(self, name: str, job: Job) -> None:
+        """Have a result drawn, and wait for it: thirty pages that want the same one leave room for events between them."""
+        drawn = threading.Event()
+
+        def draw() -> None:
+            try:
+                self._found_behind(name, job)
+            finally:
+                drawn.set()
+
+        if not self.closed:
+            self._call(draw)
+            drawn.wait(_DRAWN)
 
     @alone
     def _found_behind(self, name: str, job: Job) -> None:

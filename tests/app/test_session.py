@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ import pytest
 from sessions import nothing, run
 
 from stem4d_panel.analysis import Analysis
-from stem4d_panel.app.session import STEPS, Session
-from stem4d_panel.runtime.jobs import compute
+from stem4d_panel.app.session import STEPS, Session, _one_by_one
+from stem4d_panel.runtime.jobs import Job, compute
 from stem4d_panel.scan.scan import Scan
 from stem4d_panel.settings import Settings
 
@@ -29,7 +30,7 @@ def test_the_work_begins_by_itself_and_ends_up_to_date(session: Session) -> None
     assert session.shown.virtual.shape == (14, 18)
 
 
-def test_a_refused_change_says_why_and_changesnothing(session: Session) -> None:
+def test_a_refused_change_says_why_and_changes_nothing(session: Session) -> None:
     before = (session.settings, session.shown)
     assert not session.change({"prepare.bin": 3, "factorize.rank": 0})
     assert session.message == ("error", "factorize.rank: 0 is not allowed; it takes a whole number from 1 to 1000")
@@ -117,6 +118,28 @@ def test_points_and_components_beyond_what_is_there_are_ignored(session: Session
     session.choose_component(4)
     session.choose_component(5)
     assert (session.point, session.component) == ((13, 17), 4)
+
+
+def test_pages_that_want_the_same_result_draw_it_one_after_the_other(
+    small: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that events find room between them."""
+    monkeypatch.setattr("stem4d_panel.app.session._DRAWN", 20.0)
+    asked: list[Callable[[], None]] = []
+    sessions = [Session(small, Settings.make(), asked.append) for _ in range(3)]
+    sessions[1].close()  # takes no turn
+    job = Job("behind", lambda: iter(()))
+    for session in sessions:
+        session._behind.append((job, lambda _: None))
+        _one_by_one.submit(session._hand_over, "evidence", job)
+    last = _one_by_one.submit(lambda: None)
+    for count in (1, 2):
+        while len(asked) < count:
+            time.sleep(0.01)
+        time.sleep(0.05)
+        assert len(asked) == count
+        asked[-1]()
+    last.result(20)
 
 
 def test_the_other_ranks_and_the_evidence_come_by_themselves(small: Scan) -> None:
