@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import re
@@ -35,6 +36,7 @@ class RawPage:
     def __init__(self, socket: WebSocketClientConnection) -> None:
         self.socket = socket
         self.models: dict[str, dict[str, Any]] = {}
+        self._reading: asyncio.Task[Message] | None = None
 
     @classmethod
     async def open(cls, url: str) -> RawPage:
@@ -66,13 +68,22 @@ class RawPage:
             await self.socket.write_message(json.dumps(part))
 
     async def receive(self) -> Message:
-        """The next message.
+        """The next message; one that is given up in its middle is read by who asks next.
 
         Raises
         ------
         ConnectionError
             If the server has closed the connection.
         """
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._receive())
+        try:
+            return await asyncio.shield(self._reading)
+        finally:
+            if self._reading.done():
+                self._reading = None
+
+    async def _receive(self) -> Message:
         parts: list[Any] = []
         for _ in range(3):
             part = await self.socket.read_message()
