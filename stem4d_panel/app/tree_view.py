@@ -115,7 +115,8 @@ class TreeView:
             with held(plot):
                 self._put(band, value)
         wanted = self.session.wanted("cluster.threshold")
-        if abs(value - (self._threshold() if wanted is None else wanted)) >= _STEP:
+        # a hand that goes beyond a suggested one at the top states that one
+        if abs(new - self._threshold() if wanted is None else value - wanted) >= _STEP:
             self._hand = (band, value)
             self.session.change_soon({"cluster.threshold": value}, lambda: held(plot))
 
