@@ -111,6 +111,8 @@ class RawPage:
 
     async def close(self) -> None:
         """Close the connection, and wait until it is."""
+        if self._reading is not None:  # of two readers, one would never hear of the end
+            self._reading.cancel()
         self.socket.close()
         while await self.socket.read_message() is not None:
             pass
