@@ -22,6 +22,7 @@ from holoviews.streams import Pipe, RangeXY
 from panel.io.document import hold
 from panel.io.notebook import push
 
+from stem4d_panel.app.stills import Still
 from stem4d_panel.results.geometry import Box
 from stem4d_panel.scan.scan import Axis
 
@@ -225,6 +226,12 @@ class Picture:
         for plot in self._plots:
             with held(plot):
                 plot.handles["source"].data = data
+
+    def still(self, name: str) -> Still | None:
+        """The whole picture, where there is one and it fills its figure."""
+        if self._pipe.data is None or self._pipe.data[0] != self._frame.box:
+            return None
+        return Still(name, self._painted(self._pipe.data, None, None)[0], self._frame.size)
 
     def _painted(self, content: Any, x_range: Any, y_range: Any) -> tuple[np.ndarray, Box]:
         """The picture for a window, and its extents."""

@@ -75,9 +75,11 @@ class Guard(HTTPServerConnectionDelegate):
     ) -> None:
         self.access, self.app, self.sessions = access, app, sessions
         self.logins = Logins(access.token) if access.token is not None else None
+        self.asked = 0  # requests so far
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         """Look at a request before the application does."""
+        self.asked += 1
         return _Request(self, server_conn, request_conn)
 
     def on_close(self, server_conn: object) -> None:

@@ -14,6 +14,7 @@ from stem4d_panel.app.figures import Frame, Paint, Picture, contours, coordinate
 from stem4d_panel.app.gesture import Drag, Gesture
 from stem4d_panel.app.readout import Readout
 from stem4d_panel.app.session import Session
+from stem4d_panel.app.stills import Still
 from stem4d_panel.app.text import caption_below, say
 from stem4d_panel.errors import Stem4dError
 from stem4d_panel.measure.products import memberships
@@ -89,6 +90,10 @@ class MapView:
             self.mode.value = "virtual detector"
         else:
             self.refresh()
+
+    def still(self) -> Still | None:
+        """The picture without what is drawn on it."""
+        return self._picture.still(self.mode.value)
 
     # ---- what is drawn -----------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from stem4d_panel.app.figures import Frame, Picture, coordinates, frame_size, la
 from stem4d_panel.app.gesture import Drag, Gesture
 from stem4d_panel.app.readout import Readout
 from stem4d_panel.app.showing import Shown
+from stem4d_panel.app.stills import Still
 from stem4d_panel.measure.reading import d_spacing
 from stem4d_panel.results.geometry import bounds, circle
 from stem4d_panel.scan.scan import Axis
@@ -140,6 +141,10 @@ class PatternFigure:
     def _show(self, paint: Any, values: np.ndarray, axes: tuple[Axis, Axis], field: tuple[Axis, Axis]) -> None:
         self._frame.resize(bounds(*field), frame_size(*field, self.width), field[1].units)
         self._picture.show(bounds(*axes), paint, values)
+
+    def still(self, name: str) -> Still | None:
+        """The picture without what is drawn on it, where it fills the figure."""
+        return self._picture.still(name)
 
     def mark(
         self,

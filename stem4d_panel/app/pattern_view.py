@@ -13,6 +13,7 @@ from stem4d_panel.app.look_bar import LookBar
 from stem4d_panel.app.pattern_figure import PatternFigure, detector_axes, nm_unit
 from stem4d_panel.app.preparation import MEAN, WHOLE, bad_pixels, whole_pattern
 from stem4d_panel.app.session import Session
+from stem4d_panel.app.stills import Still
 from stem4d_panel.app.text import caption_below, say
 from stem4d_panel.measure.products import symmetrised
 from stem4d_panel.measure.virtual import Detector, Outline
@@ -141,6 +142,10 @@ class PatternView:
             self.session.change({f"prepare.mask_{name}": round(now, 1)})
         else:
             self._mark({name: now})
+
+    def still(self) -> Still | None:
+        """The picture without what is drawn on it."""
+        return self.figure.still(self.mode.value)
 
     # ---- what is drawn -----------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from stem4d_panel.app.plain import FigurePane
 from stem4d_panel.app.point_view import PointView
 from stem4d_panel.app.rank_view import RankView
 from stem4d_panel.app.session import Session
+from stem4d_panel.app.stills import Still
 from stem4d_panel.app.tree_view import TreeView
 
 WIDTH = 310
@@ -37,6 +38,7 @@ class Screen:
         self.card = ClassCard(session)
         self.one = ClassView(session, 230)
         self._whole = False
+        self._modes = self._modes_now()
         scroll = {"max-width": "100%", "overflow-x": "auto"}
         beside = pn.Column(self.gallery.layout, self.tree.merge.layout, margin=0, styles=scroll)
         groups = (
@@ -52,6 +54,20 @@ class Screen:
         if not self._whole:
             self._whole = True
             self.one.complete()
+
+    def is_untouched(self) -> bool:
+        """Whether nothing has been chosen or changed yet, by a hand or by the address."""
+        s = self.maps.session
+        chosen = (s.component, s.label, s.point, s.region, s.detector)
+        return chosen == (None,) * 5 and not s.history.can_undo and self._modes == self._modes_now()
+
+    def _modes_now(self) -> tuple[Any, ...]:
+        return self.maps.mode.value, self.maps.over.value, self.patterns.mode.value, self.patterns.bar.look
+
+    def stills(self) -> list[Still]:
+        """The two pictures that are looked at first."""
+        found = (self.maps.still(), self.patterns.still())
+        return [still for still in found if still is not None]
 
     def close(self) -> None:
         """Let go of all figures, so that nothing keeps a closed page alive.

@@ -186,6 +186,9 @@ def _app_server(session: Any, access: Access, ready: asyncio.Event) -> Any:
     from panel.config import config
     from panel.io.server import get_server
 
+    from stem4d_panel.app import early
+
+    early.use()
     config.autoreload = False  # whatever the environment says: the server watches no files
     server = get_server(
         {"/": session},
@@ -210,4 +213,7 @@ def _app_server(session: Any, access: Access, ready: asyncio.Event) -> Any:
 
 
 def _hand_over(guard: Guard, server: Any) -> None:
+    from stem4d_panel.app import early
+
     guard.app, guard.sessions = server._tornado, lambda: {session.id for session in server.get_sessions()}
+    server._tornado.settings[early.ASKED] = lambda: guard.asked

@@ -27,6 +27,7 @@ from stem4d_panel.app.class_table import ClassTable  # noqa: F401  # known befor
 from stem4d_panel.app.controls import THEME, Controls
 from stem4d_panel.app.hints import Hints
 from stem4d_panel.app.session import Session
+from stem4d_panel.app.stills import stills
 from stem4d_panel.app.text import caption, safe_text, say
 from stem4d_panel.settings import Settings
 
@@ -71,6 +72,7 @@ class Workbench(pn.viewable.Viewer):
         self._document = pn.state.curdoc if pn.state.curdoc and pn.state.curdoc.session_context else None
         self._loop, self._context = notebook.main_loop(), contextvars.copy_context()
         self._folder = Path(folder) if folder is not None else None
+        self._address = dict(address) if address is not None else None
         self.session = self._session(data, wanted, address)
         if self._document is not None:
             self.session.within = partial(hold, self._document)
@@ -254,6 +256,14 @@ class Workbench(pn.viewable.Viewer):
         self._show_progress()
         self._complete()
 
+    def _keep_stills(self) -> None:
+        """Keep what is seen of a page that nobody has touched yet, for the next one of its address."""
+        session = self.session
+        if self._address is None or self.screen is None or session.busy or stills.has(self._address):
+            return
+        if session.shown.findings is not None and self.screen.is_untouched():
+            stills.keep(self._address, session.asked[0], self.screen.stills())
+
     def _complete(self) -> None:
         """The figures that can wait, once the page has drawn the others: before, it would lose what is added."""
         if self.screen is not None and (self._held is None or self._document is None):
@@ -272,6 +282,7 @@ class Workbench(pn.viewable.Viewer):
         else:
             say(self._status, "not up to date" if not done else "ready" if self.screen else "loading the figures")
             self._progress.show(100 if done else 0)
+            self._keep_stills()
 
     def _show_message(self, message: tuple[str, str] | None) -> None:
         if message is None:

@@ -29,3 +29,28 @@ def test_a_lost_connection_is_said(start_server: Callable[..., Server], watched:
         page.screenshot(path=shot)
         page.emulate_media(color_scheme="dark")
         page.screenshot(path=shot.replace(".png", "-dark.png"))
+
+
+def test_a_page_that_is_opened_again_shows_its_pictures_before_it_is_made(app: Server, watched: Watched) -> None:
+    page = watched.page
+    page.goto(app.url)
+    screen = Screen(page)
+    screen.wait_ready()
+    page.goto("about:blank")
+    page.goto(app.url, wait_until="commit")
+    pictures = page.locator("#stills img")
+    expect(pictures).to_have_count(2)
+    assert page.evaluate("() => !window.Bokeh?.documents?.length")
+    expect(pictures.first).to_be_visible()
+    places = [pictures.nth(i).bounding_box() for i in range(2)]
+    shell = page.locator("#shell")
+    expect(shell).to_have_class("clear")  # the live figures are seen
+    screen.wait_ready()
+    expect(shell).to_be_hidden()
+    for place, name in zip(places, ("maps", "patterns"), strict=True):  # where the live ones came
+        left, _, _, top = screen.ranges(name)
+        corner = screen.at(name, left, top)
+        assert place is not None
+        assert abs(place["x"] - corner[0]) < 3
+        assert abs(place["y"] - corner[1]) < 60  # hints may be above them, or not
+    watched.check()
