@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -450,11 +450,10 @@ def declaration(name: str) -> Any:
 
 
 @lru_cache(maxsize=1000)
-def _place(name: str) -> tuple[str, str]:
-    """Group and short name of a parameter that is declared."""
+def _full(name: str) -> str:
+    """The full name of a parameter that is declared."""
     declaration(name)
-    group, _, short = SHORT_NAMES.get(name, name).partition(".")
-    return group, short
+    return SHORT_NAMES.get(name, name)
 
 
 @dataclass(frozen=True)
@@ -505,11 +504,14 @@ class Settings:
 
     def get(self, name: str) -> Any:
         """A value by its full or short name."""
-        group, short = _place(name)
-        return getattr(getattr(self, group), short)
+        return self._values[_full(name)]
 
     def as_dict(self) -> dict[str, Any]:
         """All values by full name."""
+        return dict(self._values)
+
+    @cached_property
+    def _values(self) -> dict[str, Any]:
         return {f"{group}.{name}": value for group in GROUPS for name, value in getattr(self, group).as_dict().items()}
 
     def changes(self) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class ClassCard:
         )
         self.truth = Html("", margin=(4, 8), sizing_mode="stretch_width", css_classes=["recovery"])
         title = heading("Classes · tap a row, or write its name")
-        session.param.watch(lambda *_: self.refresh(), ["shown", "details", "stability"])
+        session.param.watch(lambda *_: self.refresh(), ["shown_after", "details", "stability"])
         session.param.watch(lambda _: self._mark(), "label")
         narrow = {"max-width": "100%", "min-width": "0"}  # in a narrow window the table scrolls
         self.layout = pn.Column(title, self.table, self.truth, margin=0, width=730, styles=narrow)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stem4d_panel.app.figures import Frame, Glyphs, lines
-from stem4d_panel.app.plain import Still, pane
+from stem4d_panel.app.plain import Plate, pane
 from stem4d_panel.results.colours import WHEEL, wheel
 
 GREY = "#808080"  # readable in light and dark
@@ -115,7 +115,7 @@ class Wheel:
     """The colours of orientations at the angles they stand for, the first period stronger than those that repeat it."""
 
     def __init__(self, name: str, size: int) -> None:
-        self.picture, self.labels = Still(), Glyphs(_add_text, "x", "y", "text")
+        self.picture, self.labels = Plate(), Glyphs(_add_text, "x", "y", "text")
         self.frame = Frame(name, (size, size), self.picture.hook, self.labels.hook)
         self.pane = pane(self.frame)
         self.frame.resize((-WHEEL, -WHEEL, WHEEL, WHEEL), (size, size))

@@ -75,7 +75,7 @@ class ClassView:
         self.sizes, self.profile = SizesChart("class-sizes", chart), ProfileChart("class-profile", chart)
         self._captions = {name: caption_below(width) for name in ("map", "pattern", "orientation", "sizes", "profile")}
         self._map_pane, self._turn_pane = self._map_frame.pane(self._map.layer), self._turn_frame.pane(self._turn.layer)
-        session.param.watch(lambda *_: self.refresh(), ["shown", "details", "label", "component", "point"])
+        session.param.watch(lambda *_: self.refresh(), ["shown_after", "details", "label", "component", "point"])
         title = heading("Class · choose by a row, a branch or a component")
         self.layout = pn.Column(title, self.headline, margin=0, sizing_mode="stretch_width")
 

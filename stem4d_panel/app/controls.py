@@ -54,7 +54,7 @@ class Controls:
             sizing_mode="stretch_width", margin=0, theme_config=THEME,
         )  # fmt: skip
         session.param.watch(lambda _: self._show_states(), "steps")
-        session.param.watch(lambda _: self._show(), "shown")
+        session.param.watch(lambda _: self._show(), "shown_after")
         session.param.watch(lambda _: self._show_settings(), "settings", onlychanged=False)
         session.param.watch(lambda e: self._show_evidence(e.new), "evidence")
         self._show_states()

@@ -9,17 +9,33 @@ from __future__ import annotations
 
 import functools
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import panel as pn
 import param
 from panel.io import document
 
+_leaving: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # writes to pages that have not ended, by document
+
+
+def is_leaving(doc: Any) -> bool:
+    """Whether a message to a page has been queued or is being written."""
+    return doc in document._WRITE_MSGS or doc in document._WRITE_FUTURES or _leaving.get(doc, 0) > 0
+
 
 def mend() -> None:
-    """Have every queued message sent, once a process."""
-    send = document._dispatch_msgs
+    """Have every queued message sent, and the end of each known, once a process."""
+    send, run = document._dispatch_msgs, document._run_write_futures
     if hasattr(send, "__wrapped__"):
         return
+
+    @functools.wraps(run)
+    async def run_and_tell(doc: Any) -> None:
+        _leaving[doc] = _leaving.get(doc, 0) + 1
+        try:
+            await run(doc)
+        finally:
+            _leaving[doc] -= 1
 
     @functools.wraps(send)
     async def send_all(doc: Any) -> None:
@@ -28,6 +44,7 @@ def mend() -> None:
         await send(doc)
 
     document._dispatch_msgs = send_all
+    document._run_write_futures = run_and_tell
 
 
 def let_be_busy(page: Any) -> None:

@@ -13,7 +13,7 @@ import panel_material_ui as pmui
 from stem4d_panel.app import palette
 from stem4d_panel.app.figures import Frame, Glyphs
 from stem4d_panel.app.gesture import Gesture
-from stem4d_panel.app.plain import Still, pane
+from stem4d_panel.app.plain import Plate, pane
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.showing import Shown
 from stem4d_panel.app.text import heading
@@ -61,22 +61,22 @@ class Grid:
 
 
 def _thumbnails(images: np.ndarray, size: int) -> np.ndarray:
-    """Images (k, h, w) painted by nearest pixels, aspect kept, each centred in a black square tile: (k, size, size, 3)."""
+    """Images (k, h, w) by nearest pixels, aspect kept, each centred in a black square tile: numbers of colours (k, size, size)."""
     count, h, w = images.shape
     scale = size / max(h, w)
     rows = (np.arange(max(1, round(h * scale))) / scale).astype(int).clip(0, h - 1)
     columns = (np.arange(max(1, round(w * scale))) / scale).astype(int).clip(0, w - 1)
     top, left = (size - len(rows)) // 2, (size - len(columns)) // 2
     ends = palette.limits_of_each(images)
-    tiles = np.zeros((count, size, size, 3), np.uint8)
-    seen = palette.painted(images[:, rows[:, None], columns], ends, "inferno")
-    tiles[:, top : top + len(rows), left : left + len(columns)] = seen[..., :3]
+    tiles = np.ones((count, size, size), np.uint8)
+    seen = palette.numbers(images[:, rows[:, None], columns], ends)
+    tiles[:, top : top + len(rows), left : left + len(columns)] = np.maximum(seen, 1)
     return tiles
 
 
 def mosaic(factors: Any, order: Sequence[int], grid: Grid) -> np.ndarray:
-    """Thumbnails of maps over patterns, components in the order given, as RGBA, uint8, transparent between them."""
-    out = np.zeros((*grid.size, 4), np.uint8)
+    """Thumbnails of maps over patterns, components in the order given: numbers of colours, uint8, 0 between them."""
+    out = np.zeros(grid.size, np.uint8)
     maps, patterns = (
         _thumbnails(images, grid.tile) for images in (factors.maps, palette.scaled(factors.patterns, "root"))
     )
@@ -84,8 +84,7 @@ def mosaic(factors: Any, order: Sequence[int], grid: Grid) -> np.ndarray:
         top, left = grid.corner(place)
         for turn, tile in enumerate((maps[k], patterns[k])):
             y = top + EDGE + turn * (grid.tile + EDGE)
-            at = out[y : y + grid.tile, left + EDGE : left + EDGE + grid.tile]
-            at[..., :3], at[..., 3] = tile, 255
+            out[y : y + grid.tile, left + EDGE : left + EDGE + grid.tile] = tile
     return out
 
 
@@ -125,7 +124,7 @@ class GalleryView:
         self._grid = Grid(1, 1, 1)
         self._drawn: tuple[Any, Any] = (None, None)  # factors and tree of the mosaic
         self._labelled: tuple[int, ...] | None = None  # components moved by hand, as the labels say
-        self._picture = Still()
+        self._picture = Plate("inferno")
         hooks = (self._picture.hook, self._frames.hook, self._labels.hook, Gesture(self._tapped).hook)
         self._frame = Frame("gallery", (width, 320), *hooks)
         self.pane = pane(self._frame, tools="wheel_zoom,pan,reset,save")

@@ -48,7 +48,7 @@ class MapView:
         self.mode.param.watch(lambda _: self.refresh(), "value")
         self.over.param.watch(lambda _: self.refresh(), "value")
         self.truth.param.watch(lambda _: self._mark(), "value")
-        session.param.watch(lambda _: self.refresh(), "shown")
+        session.param.watch(lambda _: self.refresh(), "shown_after")
         session.param.watch(self._component_chosen, ["component", "label"])
         session.param.watch(lambda *_: self._pointed(), ["point", "region"])
         session.param.watch(lambda _: self._detector_moved(), "detector")

@@ -7,7 +7,7 @@ import panel as pn
 
 from stem4d_panel.app import palette
 from stem4d_panel.app.figures import Frame
-from stem4d_panel.app.plain import Still, pane
+from stem4d_panel.app.plain import Plate, pane
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.text import caption_below, say
 from stem4d_panel.cluster.joined import Joined, joined
@@ -44,7 +44,7 @@ class MergeView:
     def __init__(self, session: Session, width: int) -> None:
         self.session = session
         self._shown: tuple[Tree, int] | None = None  # tree and row of the merge that is shown
-        self._picture = Still()
+        self._picture = Plate()
         self._frame = Frame("merge", (width, width // 2), self._picture.hook)
         self.pane = pane(self._frame, toolbar=None)
         self.caption = caption_below(width, _HINT, lines=4, margin=(8, 8))

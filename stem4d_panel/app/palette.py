@@ -30,9 +30,11 @@ __all__ = [
     "TABLES",
     "class_colours",
     "class_overlay",
+    "hexes",
     "limits",
     "limits_of_each",
     "lookup",
+    "numbers",
     "orientation_overlay",
     "over",
     "painted",
@@ -76,12 +78,21 @@ def _packed(name: str) -> np.ndarray:
     return table.view(np.uint32)[:, 0]
 
 
+def hexes(name: str) -> list[str]:
+    """A colour map as Bokeh has it."""
+    return ["#" + "".join(f"{c:02x}" for c in colour) for colour in lookup(name)]
+
+
+def numbers(image: np.ndarray, ends: tuple[Any, Any]) -> np.ndarray:
+    """The colours of finite values, stretched between two of them, as numbers of a colour map, uint8."""
+    return np.clip((image - ends[0]) * (255 / (ends[1] - ends[0])), 0, 255).astype(np.uint8)
+
+
 def painted(image: np.ndarray, ends: tuple[Any, Any], table: str) -> np.ndarray:
     """An image as RGBA, shape (..., 4), uint8, stretched between two values; transparent where it is NaN."""
     known = np.isfinite(image)
     whole = known.all()
-    values = (image if whole else np.where(known, image, ends[0])) - ends[0]
-    out = _packed(table)[np.clip(values * (255 / (ends[1] - ends[0])), 0, 255).astype(np.uint8)]
+    out = _packed(table)[numbers(image if whole else np.where(known, image, ends[0]), ends)]
     if not whole:
         out[~known] = 0
     return out[..., None].view(np.uint8)

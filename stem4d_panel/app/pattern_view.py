@@ -49,7 +49,7 @@ class PatternView:
         self.mode.param.watch(lambda _: self.refresh(), "value")
         self.draw.param.watch(self._draw_chosen, "value")
         bar.watch(self.refresh)
-        session.param.watch(lambda _: self.refresh(), "shown")
+        session.param.watch(lambda _: self.refresh(), "shown_after")
         session.param.watch(lambda _: self._pointed(), "point")
         session.param.watch(self._component_chosen, ["component", "label"])
         session.param.watch(lambda _: self._mark(), "detector")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import panel as pn
 import param
-from bokeh.models import Range1d
+from bokeh.models import LinearColorMapper, Range1d
 from bokeh.plotting import figure
 
+from stem4d_panel.app import palette
 from stem4d_panel.app.figures import Frame, Glyphs, same
 from stem4d_panel.results.geometry import Box
 
@@ -89,21 +91,38 @@ def pane(
     return FigurePane(make, frame.hooks)
 
 
-class Still(Glyphs):
-    """A picture that goes out as it is."""
+class Plate(Glyphs):
+    """A picture that goes out as it is.
 
-    def __init__(self) -> None:
-        super().__init__(_add_image, "image", "x", "y", "dw", "dh")
+    Parameters
+    ----------
+    table : str, optional
+        A colour map of which the picture holds numbers, a quarter of the bytes of a painted one.
+    """
+
+    def __init__(self, table: str | None = None) -> None:
+        add = _add_painted if table is None else partial(_add_numbers, palette.hexes(table))
+        super().__init__(add, "image", "x", "y", "dw", "dh")
+        self._table = table
         self._drawn: tuple[Any, ...] | None = None
 
     def draw(self, box: Box, image: np.ndarray) -> None:
-        """Draw RGBA (y, x, 4), uint8, row 0 on top, with the extents `box`; what is drawn already is not sent again."""
+        """Draw a picture with the extents `box`, row 0 on top; what is drawn already is not sent again.
+
+        RGBA (y, x, 4), uint8; or, of a colour map, its numbers 1 to 255 (y, x), uint8, 0 where it is transparent.
+        """
         if not same(self._drawn, (box, image)):
             self._drawn = (box, image)
             left, bottom, right, top = box
-            packed = np.ascontiguousarray(image[::-1]).view(np.uint32)[..., 0]
+            sent = np.ascontiguousarray(image[::-1])
+            packed = sent if self._table is not None else sent.view(np.uint32)[..., 0]
             self._send({"image": [packed], "x": [left], "y": [bottom], "dw": [right - left], "dh": [top - bottom]})
 
 
-def _add_image(figure: Any, source: Any) -> None:
+def _add_painted(figure: Any, source: Any) -> None:
     figure.image_rgba("image", "x", "y", "dw", "dh", source=source)
+
+
+def _add_numbers(colours: list[str], figure: Any, source: Any) -> None:
+    mapper = LinearColorMapper(palette=colours[1:], low=1, high=256, low_color="rgba(0, 0, 0, 0)")
+    figure.image("image", "x", "y", "dw", "dh", source=source, color_mapper=mapper)

@@ -28,7 +28,7 @@ class PointView:
         self.mode = pmui.Select(label="Here", options=MODES, value=MODES[0], size="small", width=108, margin=(4, 2))
         self.caption = caption_below(width, "tap or drag on the map: the pattern measured there")
         self.figure = PatternFigure("measured", width)
-        session.param.watch(lambda *_: self.refresh(), ["point", "region", "shown"])
+        session.param.watch(lambda *_: self.refresh(), ["point", "region", "shown_after"])
         self.mode.param.watch(lambda _: self.refresh(), "value")
         bar.watch(self.refresh)
         self.layout = pn.Column(

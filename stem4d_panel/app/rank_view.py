@@ -49,7 +49,7 @@ class RankView:
         self.pane = pane(self._frame, x="rank", tools="save")
         self._beat: Any = None
         self.play.param.watch(lambda e: self._start() if e.new else self._stop(), "value")
-        session.param.watch(lambda *_: self.refresh(), ["evidence", "shown"])
+        session.param.watch(lambda *_: self.refresh(), ["evidence", "shown_after"])
         self.layout = pn.Column(pn.Row(title, self.play, margin=0), self.pane, legend, margin=0, width=width + 30)
 
     def _computed(self) -> list[tuple[int, float]]:

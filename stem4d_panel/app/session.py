@@ -42,6 +42,8 @@ class Session(Showing):
     settings : Settings
     call : callable
         Runs a function where the screen may be changed (the event loop of a server; at once in a notebook).
+    afterwards : callable, optional
+        Runs one there when what has been changed so far is on its way to the page; at once when absent.
     """
 
     evidence = param.Parameter(None, doc="What speaks for each rank, once computed in the background.")
@@ -55,9 +57,10 @@ class Session(Showing):
         call: Callable[[Callable[[], None]], None],
         dataset: str | None = None,
         root: Path | None = None,
+        afterwards: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         super().__init__(settings)
-        self._call = call
+        self._call, self._afterwards = call, afterwards or self._afterwards
         self._first = (data, dataset, root)
         self._later: tuple[Mapping[str, Any], tuple[str, ...]] = ({}, ())
         self.history = History()

@@ -62,6 +62,9 @@ class Showing(Choices):
     """
 
     shown = param.Parameter(Shown(), doc="What the screen shows.")
+    shown_after = param.Parameter(
+        None, doc="The same, for views that may follow: the first are on their way to the page."
+    )
     details = param.Parameter(None, doc="Readings and sizes of the classes that are shown, once computed.")
     steps = param.Dict({}, doc="State of each step: (state, note).")
     message = param.Parameter(None, doc="(kind, text) of the last message.")
@@ -76,6 +79,8 @@ class Showing(Choices):
         # a plain script hears of jobs in the compute thread; servers and kernels hear in their own loop
         self._lock = threading.RLock()
         self._keys: dict[str, str] = {}  # of the stages that are shown
+        self._afterwards: Callable[[Callable[[], None]], None] = lambda then: then()
+        self._follows = False  # whether views wait to follow
         self.closed = False
         self.steps = dict.fromkeys(STEPS, ("waiting", ""))
 
@@ -157,7 +162,7 @@ class Showing(Choices):
             new |= {"axes": frames.axes, "centre": frames.centre, "mask": frames.mask}
         if new:
             if "classes" in new:
-                self.details = None
+                self._forget_details()
             self._present(replace(before, **new))
 
     @alone
@@ -166,7 +171,7 @@ class Showing(Choices):
         if self.closed or analysis is not self._analysis or analysis.ready("factors"):
             return
         frames = analysis.peek("frames")
-        self.details = None
+        self._forget_details()
         self._present(replace(self.shown, **found, axes=frames.axes, centre=frames.centre, mask=frames.mask))
 
     def branches(self) -> Any:
@@ -210,6 +215,20 @@ class Showing(Choices):
         self.param.update(shown=shown, **{name: i for name, i in chosen.items() if i is None})
         for text in hand.new_warnings(before, shown):
             self.say("warning", text)
+        if not self._follows:
+            self._follows = True
+            self._afterwards(self._show_after)
+
+    @alone
+    def _show_after(self) -> None:
+        """Let the views follow that hand and eye wait for less."""
+        self._follows = False
+        if not self.closed:
+            self.shown_after = self.shown
+
+    def _forget_details(self) -> None:
+        with param.parameterized.discard_events(self):  # who draws them will draw what is shown
+            self.details = None
 
     def _mark(self, states: Mapping[str, tuple[str, str]]) -> None:
         if {**self.steps, **states} != self.steps:

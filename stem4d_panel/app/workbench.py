@@ -32,6 +32,8 @@ from stem4d_panel.app.text import caption, safe_text, say
 from stem4d_panel.settings import Settings
 
 SIDEBAR = 330
+_SENDING = 15  # milliseconds between two looks whether a message has left
+_LONGEST = 0.5  # seconds after which that is not waited for: a page may be slow
 _PATIENCE = 0.3  # seconds that a page waits for a result that is in the cache
 
 
@@ -208,6 +210,22 @@ class Workbench(pn.viewable.Viewer):
         else:
             then()
 
+    def afterwards(self, then: Callable[[], None]) -> None:
+        """Run `then` as `call` does, when the page has been sent what has changed so far."""
+        page, until = self._document, time.monotonic() + _LONGEST
+        if page is None or self._held is not None:
+            self.call(then)
+            return
+
+        def look() -> None:
+            if delivery.is_leaving(page) and time.monotonic() < until:
+                page.add_timeout_callback(look, _SENDING)
+            else:
+                self._together(then)
+
+        if not self.session.closed:
+            page.add_timeout_callback(look, _SENDING)
+
     def _together(self, then: Callable[[], None]) -> None:
         """What `then` changes goes to the page as one message: each of its own would wait for the one before."""
         with self.session.within():
@@ -303,9 +321,10 @@ class Workbench(pn.viewable.Viewer):
         session = Session(
             None if place.sample else data,
             settings.replace(place.changes),
-            _caller(weakref.ref(self)),
+            _caller(weakref.ref(self), "call"),
             dataset=place.dataset,
             root=root,
+            afterwards=_caller(weakref.ref(self), "afterwards"),
         )
         session.once_open(place.changes, place.refusals)
         session.once_shown(place.chosen)
@@ -327,13 +346,13 @@ class Workbench(pn.viewable.Viewer):
             return io.BytesIO(save_result(result, Path(folder) / "result.hspy").read_bytes())
 
 
-def _caller(workbench: weakref.ref[Workbench]) -> Callable[[Callable[[], None]], None]:
-    """Calls through a workbench without keeping it alive."""
+def _caller(workbench: weakref.ref[Workbench], method: str) -> Callable[[Callable[[], None]], None]:
+    """Calls a method of a workbench without keeping it alive."""
 
     def call(then: Callable[[], None]) -> None:
         alive = workbench()
         if alive is not None:
-            alive.call(then)
+            getattr(alive, method)(then)
 
     return call
 
