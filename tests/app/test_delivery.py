@@ -56,3 +56,28 @@ def test_the_fault_is_mended_once() -> None:
     first = document._dispatch_msgs
     delivery.mend()
     assert document._dispatch_msgs is first
+
+
+def test_a_message_is_leaving_from_when_it_is_queued_until_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    delivery.mend()
+    doc, futures = Document(), []
+
+    def write(conn: Any, events: Any = None, msg: Any = None) -> list[asyncio.Future[None]]:
+        futures.append(asyncio.get_running_loop().create_future())
+        return [futures[-1]]
+
+    monkeypatch.setitem(document.extra_socket_handlers, Socket, write)
+
+    async def change() -> list[bool]:
+        seen = [delivery.is_leaving(doc)]
+        document.schedule_write_events(doc, [Connection()], ["one"])
+        seen.append(delivery.is_leaving(doc))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        seen.append(delivery.is_leaving(doc))
+        futures[0].set_result(None)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return [*seen, delivery.is_leaving(doc)]
+
+    assert asyncio.run(change()) == [False, True, True, False]

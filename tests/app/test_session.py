@@ -288,3 +288,27 @@ def test_a_file_that_changed_is_told_and_opens_again(session: Session, small: Sc
     session.open(path, root=tmp_path)
     run(session)
     assert session.shown.virtual.shape == (7, 18)
+
+
+def test_views_that_may_follow_are_told_once_the_first_are_on_their_way(small: Scan) -> None:
+    later: list[Callable[[], None]] = []
+    made = Session(small, Settings.make({"rank": 5}), lambda then: then(), afterwards=later.append)
+    made.start()
+    run(made)
+    while later:
+        later.pop()()
+    told: list[tuple[str, Any]] = []
+    made.param.watch(lambda e: told.append((e.name, e.new)), ["shown", "shown_after"])
+    before = made.shown
+    made.change({"cluster.threshold": 0.01})
+    made.change({"cluster.threshold": 1.9})
+    assert [name for name, _ in told] == ["shown", "shown"]
+    assert made.shown_after is before
+    assert len(later) == 1  # one for both
+    later.pop()()
+    assert told[-1] == ("shown_after", made.shown)
+    assert made.shown_after.classes.threshold == 1.9
+    made.close()
+    made._afterwards(made._show_after)
+    later.pop()()
+    assert len(told) == 3  # nothing is drawn in a page that has gone
