@@ -77,7 +77,8 @@ class ClassView:
         self._map_pane, self._turn_pane = self._map_frame.pane(self._map.layer), self._turn_frame.pane(self._turn.layer)
         session.param.watch(lambda *_: self.refresh(), ["shown_after", "details", "label", "component", "point"])
         title = heading("Class · choose by a row, a branch or a component")
-        self.layout = pn.Column(title, self.headline, margin=0, sizing_mode="stretch_width")
+        # beside the table where the window is wide, else on lines of its own
+        self.layout = pn.Column(title, self.headline, margin=0, styles={"flex": "1 1 1000px", "min-width": "0"})
 
     def complete(self) -> None:
         """Put the figures in, once: a page whose other figures are seen already has the time for them."""
