@@ -235,7 +235,7 @@ def test_first_picture(browser: Any, tmp_path: Path) -> None:
                     page.wait_for_function(STILLS)
                     took.setdefault("still pictures", []).append(time.perf_counter() - start)
                 page.wait_for_function(
-                    "n => !document.querySelector('#shell:not(.clear)') && window.Bokeh?.index"
+                    "n => !document.querySelector('#loader:not([style*=none]) #shell:not(.clear)') && window.Bokeh?.index"
                     " && [...Bokeh.index.query(v => v.model.type === 'Figure')]"
                     ".filter(v => isFinite(v.frame.x_scale.compute(0))).length >= n",
                     arg=figures,
