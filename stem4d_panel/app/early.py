@@ -34,7 +34,7 @@ class EarlyHandler(DocHandler):
     async def get(self, *args: Any, **kwargs: Any) -> None:
         """Answer with the page, its first part at once where it is known."""
         first = self.settings.get(_KEPT)
-        if first:
+        if first and self.request.version == "HTTP/1.1":  # older ones must know the length beforehand
             nonce = secrets.token_urlsafe(18)
             seen = stills.html(self.request.arguments)
             self.set_header("Cache-Control", "no-store")
