@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -322,7 +322,8 @@ class Session(Showing):
 
         def listen(job: Job) -> None:  # in the compute thread
             if job.state == "done":
-                _one_by_one.submit(self._hand_over, name, job)
+                with suppress(RuntimeError):  # the process ends
+                    _one_by_one.submit(self._hand_over, name, job)
 
         key = f"{name}/{self._analysis.key(stage)}"
         self._behind.append((compute.submit(key, make, listen, idle=True), listen))
