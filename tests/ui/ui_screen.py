@@ -68,6 +68,7 @@ class Screen:
                 self.page.wait_for_function(f"a => ({POSITION})(a)?.every(isFinite)", arg=[figure, 0, 0])
             except Late as error:
                 raise AssertionError(f"{figure} is not laid out; the page holds {self.page.evaluate(VIEWS)}") from error
+        self.page.locator("#shell").wait_for(state="hidden")  # it takes the clicks until the widgets are drawn
 
     def wait_status(self, text: str) -> None:
         self.page.locator(".status").get_by_text(text).first.wait_for()
