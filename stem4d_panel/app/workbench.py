@@ -124,6 +124,7 @@ class Workbench(pn.viewable.Viewer):
         )
         self._view: Any = None
         self.session.param.watch(lambda *_: self._show_progress(), ["progress", "steps"])
+        self.session.param.watch(lambda _: self.call(self._keep_stills), "shown_after")  # when all views have drawn it
         self.session.param.watch(lambda e: self._show_message(e.new), "message", onlychanged=False)
         if address is not None:
             addresses.Follower(self.session, self.actions.bar, self.call, wanted, data, self._folder)
@@ -279,7 +280,8 @@ class Workbench(pn.viewable.Viewer):
         session = self.session
         if self._address is None or self.screen is None or session.busy or stills.has(self._address):
             return
-        if session.shown.findings is not None and self.screen.is_untouched():
+        drawn = session.shown.findings is not None and session.shown_after is session.shown  # by the maps, too
+        if drawn and self.screen.is_untouched():
             stills.keep(self._address, session.asked[0], self.screen.stills())
 
     def _complete(self) -> None:
