@@ -11,17 +11,20 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from stem4d_panel.runtime.memory import give_back, share_heap
+from stem4d_panel.runtime.pauses import keep_short
 
 if TYPE_CHECKING:
     from stem4d_panel.app.workbench import Workbench
 
 PATIENCE = 1.0  # seconds before the work of a page that is gone ends: another page may be loading
-_ended = [0]  # sessions so far
+_begun, _ended = [0], [0]  # sessions so far
 
 
 def watch(document: Any, workbench: weakref.ref[Workbench]) -> None:
     """Let the session of a page rest while the page has no connection; the page itself says that it has none."""
     share_heap()
+    keep_short()
+    _begun[0] += 1
     page = weakref.ref(document)
 
     def lost(_: Any) -> None:  # in the server's loop, before the connection is taken off the session
@@ -42,6 +45,6 @@ def gone() -> None:
 
     def later() -> None:
         if mine == _ended[0]:
-            give_back()
+            give_back(_begun == _ended)  # else others would wait for it
 
     asyncio.get_running_loop().call_later(2 * PATIENCE, later)

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from stem4d_panel.errors import DataError, SettingError
+from stem4d_panel.runtime.pauses import search_everything
 
 _ONE = 0.5  # of the budget, that one array may take
 _GUESS = 4 * 10**9  # bytes of free memory, where the system does not tell
@@ -232,12 +233,17 @@ def _remove(name: str) -> None:
         os.unlink(name)
 
 
-def give_back() -> None:
+def give_back(everything: bool) -> None:
     """Let go of what nobody holds any more, and hand the allocator's free pages to the system where it can (glibc).
 
     Many small objects that come and go with pages would otherwise keep the peak's memory, and a little more each time.
+
+    Parameters
+    ----------
+    everything : bool
+        Whether to look through everything for it, however long it takes.
     """
-    gc.collect()
+    search_everything() if everything else gc.collect()
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 

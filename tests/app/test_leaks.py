@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 from typing import Any
 
@@ -11,6 +10,7 @@ from pages import run, served, until
 from raw_page import RawPage, tap
 
 from stem4d_panel.runtime.jobs import compute
+from stem4d_panel.runtime.pauses import search_everything
 from stem4d_panel.runtime.progress import Progress, Steps
 from stem4d_panel.scan.scan import Scan
 
@@ -20,7 +20,7 @@ PAGES = 3
 def test_closed_pages_leave_at_most_two_alive_and_give_memory_back(
     small: Scan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: list[int] = []
+    given: list[bool] = []
 
     async def work() -> None:
         async with served(small, rank=4) as pages:
@@ -36,12 +36,12 @@ def test_closed_pages_leave_at_most_two_alive_and_give_memory_back(
                 await page.close()
                 await pages.ended()
             await until(lambda: bool(given))
-            gc.collect()
+            search_everything()
             assert len(pages.workbenches) <= 2
             assert len(pages.parts) <= 2 * 4
 
     monkeypatch.setattr("stem4d_panel.app.presence.PATIENCE", 0.2)
-    monkeypatch.setattr("stem4d_panel.app.presence.give_back", lambda: given.append(0))
+    monkeypatch.setattr("stem4d_panel.app.presence.give_back", given.append)
     run(work())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import gc
 import json
 import os
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 from stem4d_panel.errors import DataError
+from stem4d_panel.runtime.pauses import search_everything
 from stem4d_panel.scan import hdf5
 from stem4d_panel.scan.about import contents, info
 from stem4d_panel.scan.readers import Candidate, open_scan
@@ -388,7 +388,7 @@ def test_text_under_every_ending(tmp_path, ending):
     path = tmp_path / f"a.{ending}"
     text(path)
     said = refusal(path)
-    gc.collect()  # here, where the warning is expected
+    search_everything()  # here, where the warning is expected
     assert said.startswith(f"a.{ending}: ")
     assert "unsafe" not in said
     assert "pickle" not in said
