@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -19,6 +20,8 @@ from stem4d_panel.runtime.jobs import Job
 from stem4d_panel.settings import Settings
 
 R = TypeVar("R")
+_QUICK = 0.4  # seconds between two changes of one movement of a hand
+_REST = 0.12  # seconds without a change, after which a hand rests
 
 
 def alone(method: Callable[..., R]) -> Callable[..., R]:
@@ -81,6 +84,7 @@ class Showing(Choices):
         self._keys: dict[str, str] = {}  # of the stages that are shown
         self._afterwards: Callable[[Callable[[], None]], None] = lambda then: then()
         self._follows = False  # whether views wait to follow
+        self._times = (float("-inf"), float("-inf"))  # of the last two changes of what is shown
         self.closed = False
         self.steps = dict.fromkeys(STEPS, ("waiting", ""))
 
@@ -93,6 +97,12 @@ class Showing(Choices):
     def result(self) -> Any:
         """The saved result that is shown, if it is one."""
         return self._result
+
+    @property
+    def moves(self) -> bool:
+        """Whether one change of what is shown follows another, as while a slider is drawn."""
+        before, last = self._times
+        return last - before < _QUICK and time.monotonic() - last < _REST
 
     def say(self, kind: str, text: str) -> None:
         """Show a message: ``info``, ``success``, ``warning`` or ``error``."""
@@ -215,6 +225,7 @@ class Showing(Choices):
         self.param.update(shown=shown, **{name: i for name, i in chosen.items() if i is None})
         for text in hand.new_warnings(before, shown):
             self.say("warning", text)
+        self._times = (self._times[1], time.monotonic())
         if not self._follows:
             self._follows = True
             self._afterwards(self._show_after)

@@ -32,8 +32,8 @@ from stem4d_panel.app.text import caption, safe_text, say
 from stem4d_panel.settings import Settings
 
 SIDEBAR = 330
-_SENDING = 15  # milliseconds between two looks whether a message has left
-_LONGEST = 0.5  # seconds after which that is not waited for: a page may be slow
+_SENDING = 15  # milliseconds between two looks whether the other views may follow
+_LONGEST = 0.7  # seconds after which that is not waited for: a page may be slow, a hand move for long
 _PATIENCE = 0.3  # seconds that a page waits for a result that is in the cache
 
 
@@ -212,14 +212,14 @@ class Workbench(pn.viewable.Viewer):
             then()
 
     def afterwards(self, then: Callable[[], None]) -> None:
-        """Run `then` as `call` does, when the page has been sent what has changed so far."""
+        """Run `then` as `call` does, when the page has been sent what has changed so far and no hand moves."""
         page, until = self._document, time.monotonic() + _LONGEST
         if page is None or self._held is not None:
             self.call(then)
             return
 
         def look() -> None:
-            if delivery.is_leaving(page) and time.monotonic() < until:
+            if (delivery.is_leaving(page) or self.session.moves) and time.monotonic() < until:
                 page.add_timeout_callback(look, _SENDING)
             else:
                 self._together(then)

@@ -14,6 +14,7 @@ import pytest
 from sessions import nothing, run
 
 from stem4d_panel.analysis import Analysis
+from stem4d_panel.app import showing
 from stem4d_panel.app.session import STEPS, Session, _one_by_one
 from stem4d_panel.runtime.jobs import Job, compute
 from stem4d_panel.scan.scan import Scan
@@ -312,3 +313,17 @@ def test_views_that_may_follow_are_told_once_the_first_are_on_their_way(small: S
     made._afterwards(made._show_after)
     later.pop()()
     assert len(told) == 3  # nothing is drawn in a page that has gone
+
+
+def test_a_hand_moves_while_one_change_follows_another_and_until_none_has_come_for_a_while(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(showing, "_QUICK", 0.0)
+    monkeypatch.setattr(showing, "_REST", 1e9)
+    for threshold in (0.01, 1.9):
+        session.change({"cluster.threshold": threshold})
+    assert not session.moves  # one change alone, long after another
+    monkeypatch.setattr(showing, "_QUICK", 1e9)
+    assert session.moves
+    monkeypatch.setattr(showing, "_REST", 0.0)
+    assert not session.moves

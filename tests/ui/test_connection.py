@@ -10,6 +10,19 @@ from playwright.sync_api import expect
 from ui_screen import Screen
 from ui_server import Server, Watched
 
+# the part of a picture's pixels that are no grey
+COLOURED = """image => {
+  const canvas = document.createElement('canvas')
+  canvas.width = image.naturalWidth; canvas.height = image.naturalHeight
+  const context = canvas.getContext('2d')
+  context.drawImage(image, 0, 0)
+  const {data} = context.getImageData(0, 0, canvas.width, canvas.height)
+  let found = 0
+  for (let i = 0; i < data.length; i += 4) {
+    const [r, g, b] = data.slice(i, i + 3)
+    if (Math.max(r, g, b) - Math.min(r, g, b) > 60) found++ }
+  return found / (canvas.width * canvas.height) }"""
+
 
 def test_a_lost_connection_is_said(start_server: Callable[..., Server], watched: Watched, small_npy: Path) -> None:
     server = start_server("stem4d_panel", "serve", str(small_npy), "--no-browser")
@@ -42,6 +55,7 @@ def test_a_page_that_is_opened_again_shows_its_pictures_before_it_is_made(app: S
     expect(pictures).to_have_count(2)
     assert page.evaluate("() => !window.Bokeh?.documents?.length")
     expect(pictures.first).to_be_visible()
+    assert pictures.first.evaluate(COLOURED) > 0.02  # the classes are drawn over the map, not the map alone
     places = [pictures.nth(i).bounding_box() for i in range(2)]
     shell = page.locator("#shell")
     expect(shell).to_have_class("clear")  # the live figures are seen
