@@ -28,6 +28,10 @@ THEME = {
         "MuiToolbar": {"styleOverrides": {"root": {"minHeight": "48px !important"}}},
         "MuiInputLabel": {"defaultProps": {"shrink": True}},
         "MuiOutlinedInput": {"defaultProps": {"notched": True}},
+        # short lists in narrow places, where the system's letters may be wide
+        "MuiSelect": {
+            "styleOverrides": {"select": {"paddingLeft": "9px", "paddingRight": "22px !important"}, "icon": {"right": 2}}
+        },
     },
 }
 _SLIDER = {"size": "small", "sizing_mode": "stretch_width", "margin": (4, 14)}

@@ -146,7 +146,7 @@ class Workbench(pn.viewable.Viewer):
         if self._view is None:
             side = pn.Column(self.controls.layout, width=SIDEBAR, margin=(0, 6, 0, 0))
             self._main.insert(0, self.actions.bar)  # where there is no header
-            self._view = pn.Row(side, self._main, sizing_mode="stretch_width", margin=0)
+            self._view = pmui.Row(side, self._main, sizing_mode="stretch_width", margin=0, theme_config=THEME)
         return self._view
 
     def page(self, poll: bool = False) -> Any:
