@@ -30,7 +30,10 @@ THEME = {
         "MuiOutlinedInput": {"defaultProps": {"notched": True}},
         # short lists in narrow places, where the system's letters may be wide
         "MuiSelect": {
-            "styleOverrides": {"select": {"paddingLeft": "9px", "paddingRight": "22px !important"}, "icon": {"right": 2}}
+            "styleOverrides": {
+                "select": {"paddingLeft": "9px", "paddingRight": "22px !important"},
+                "icon": {"right": 2},
+            }
         },
     },
 }

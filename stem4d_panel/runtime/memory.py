@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import gc
 import os
 import re
 import shutil
@@ -233,17 +232,12 @@ def _remove(name: str) -> None:
         os.unlink(name)
 
 
-def give_back(everything: bool) -> None:
+def give_back() -> None:
     """Let go of what nobody holds any more, and hand the allocator's free pages to the system where it can (glibc).
 
     Many small objects that come and go with pages would otherwise keep the peak's memory, and a little more each time.
-
-    Parameters
-    ----------
-    everything : bool
-        Whether to look through everything for it, however long it takes.
     """
-    search_everything() if everything else gc.collect()
+    search_everything()
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from pages import run, served, until
 from raw_page import RawPage, tap
 
+from stem4d_panel.app import presence
 from stem4d_panel.runtime.jobs import compute
 from stem4d_panel.runtime.pauses import search_everything
 from stem4d_panel.runtime.progress import Progress, Steps
@@ -41,7 +43,7 @@ def test_closed_pages_leave_at_most_two_alive_and_give_memory_back(
             assert len(pages.parts) <= 2 * 4
 
     monkeypatch.setattr("stem4d_panel.app.presence.PATIENCE", 0.2)
-    monkeypatch.setattr("stem4d_panel.app.presence.give_back", given.append)
+    monkeypatch.setattr("stem4d_panel.app.presence.give_back", lambda: given.append(True))
     run(work())
 
 
@@ -73,3 +75,20 @@ def test_the_work_of_a_page_that_is_gone_ends_unless_another_wants_it(
 
     monkeypatch.setattr("stem4d_panel.app.session.run_steps", endless)
     run(work())
+
+
+def test_what_pages_left_is_searched_for_when_they_are_many_beside_those_that_wait_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[int] = []
+    monkeypatch.setattr(presence, "PATIENCE", 0.0)
+    monkeypatch.setattr(presence, "give_back", lambda: given.append(pages.ended))
+    monkeypatch.setattr(presence, "_pages", pages := presence._Pages(begun=10))
+
+    async def end(count: int) -> None:
+        for _ in range(count):
+            presence.gone()
+            await asyncio.sleep(0.01)
+
+    asyncio.run(end(9))
+    assert given == [2, 4, 6, 7, 8, 9]  # of 8, 6, 4, 3, 2 and 1 that stay
