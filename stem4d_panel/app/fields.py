@@ -91,10 +91,11 @@ class Field:
         """Show the session's value."""
         value = self.session.settings.get(self.name)
         value = value if isinstance(self._parameter, Choice) else _text(value)
+        if self.widget.value == value:
+            return
         self._setting = True
         try:
-            if self.widget.value != value:
-                self._told.tell(value)
+            self._told.tell(value)
             self.widget.value = value
         finally:
             self._setting = False
