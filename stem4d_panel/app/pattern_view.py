@@ -67,6 +67,8 @@ class PatternView:
             self.mode.value = "component"
         elif self.session.label is not None and not before.startswith("class"):
             self.mode.value = "class"
+        elif self.session.component is None and before == "component":
+            self.mode.value = MEAN
         if self.mode.value == before:
             self.refresh()
 

@@ -93,7 +93,12 @@ def test_choices_of_every_kind_follow_each_other(session: Session) -> None:
     assert screen.maps.mode.value == "class share"
     session.choose_component(2)
     assert (session.component, session.label) == (2, None)
-    assert screen.maps.mode.value == "component"
+    assert (screen.maps.mode.value, screen.patterns.mode.value) == ("component", "class")
+    screen.patterns.mode.value = "component"
+    session.choose_component(None)  # then no other one is shown in its place
+    assert (screen.maps.mode.value, screen.patterns.mode.value) == ("classes", "mean pattern")
+    session.choose_component(2)
+    assert (screen.maps.mode.value, screen.patterns.mode.value) == ("component", "component")
     session.choose_region(0, 0, 2, 2)
     session.choose_point(4, 3)
     assert (session.region, session.point) == (None, (4, 3))
