@@ -20,6 +20,8 @@ class Choices(param.Parameterized):
     detector = param.Parameter(None, doc="Virtual detector, or None.")
     within: Callable[[], AbstractContextManager[Any]] = nullcontext  # pictures that change inside go out together
 
+    _seen: tuple[Any, tuple[Any, ...], Any] | None = None  # a detector, what it looked at, and what it saw
+
     def _choose(self, **choice: Any) -> None:
         with self.within():
             self.param.update(**choice)
@@ -74,10 +76,18 @@ class Choices(param.Parameterized):
         self._choose(point=None, region=None, component=None, label=None, detector=None)
 
     def virtual_image(self) -> Any:
-        """What the virtual detector sees at each position."""
+        """What the virtual detector sees at each position; looked at anew where detector or data have changed."""
         from stem4d_panel.measure.virtual import virtual_image
 
-        return virtual_image(self.detector, self.shown.scan.data, self.shown.look, self.shown.frames)
+        data = (self.shown.scan.data, self.shown.look, self.shown.frames)
+        before = self._seen
+        if (
+            before is None
+            or before[0] != self.detector
+            or any(a is not b for a, b in zip(before[1], data, strict=True))
+        ):
+            self._seen = before = self.detector, data, virtual_image(self.detector, *data)
+        return before[2]
 
     def chosen_class(self) -> int:
         """The chosen class, else that of the chosen component, else that at the chosen position, else the strongest."""

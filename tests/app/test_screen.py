@@ -21,7 +21,7 @@ from stem4d_panel.app.screen import Screen
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.tree_view import junctions
 from stem4d_panel.errors import DataError
-from stem4d_panel.measure.virtual import Detector, Outline
+from stem4d_panel.measure.virtual import Detector, Outline, virtual_image
 from stem4d_panel.prepare.masks import polygons
 from stem4d_panel.scan.scan import Axis, Scan
 from stem4d_panel.settings import Settings
@@ -313,6 +313,29 @@ def drawn_on(view: Any, session: Session, corners: list[tuple[float, float]]) ->
         view._dragged(Drag(*line[0], *line[-1], ended, line))
 
 
+def seen_by_detector(session: Session) -> np.ndarray:
+    shown = session.shown
+    return virtual_image(session.detector, shown.scan.data, shown.look, shown.frames)
+
+
+def test_a_detector_looks_again_only_where_it_or_the_data_have_changed(session: Session) -> None:
+    session.start()
+    run(session)
+    session.detector = Detector(0.0, 0.0, 3.0, 6.0)
+    first = session.virtual_image()
+    session.change({"factorize.rank": 4})
+    run(session)
+    assert session.virtual_image() is first
+    session.detector = Detector(0.0, 0.0, 2.0, 6.0)
+    np.testing.assert_array_equal(session.virtual_image(), seen_by_detector(session))
+    assert session.virtual_image().sum() > first.sum()
+    before = session.virtual_image()
+    session.change({"prepare.mask_inner": 4.5})
+    run(session)
+    assert session.virtual_image() is not before
+    np.testing.assert_array_equal(session.virtual_image(), seen_by_detector(session))
+
+
 def test_an_outlined_detector_is_drawn_and_moved_and_lies_below_the_classes(session: Session) -> None:
     screen = Screen(session)
     session.start()
@@ -329,10 +352,10 @@ def test_an_outlined_detector_is_drawn_and_moved_and_lies_below_the_classes(sess
     screen.maps.mode.value = "classes"
     text, _, arrays, _ = screen.maps._content()
     assert text.endswith("over the outline around ky 5.0, kx 3.0 px")
-    np.testing.assert_array_equal(arrays[0], session.virtual_image())
+    np.testing.assert_array_equal(arrays[0], seen_by_detector(session))
     drawn_on(view, session, [(5.0, 3.0), (6.0, 3.0)])  # followed without leaving the classes
     assert screen.maps.mode.value == "classes"
-    np.testing.assert_array_equal(screen.maps._content()[2][0], session.virtual_image())
+    np.testing.assert_array_equal(screen.maps._content()[2][0], seen_by_detector(session))
     view.draw.value = "no detector"
     assert screen.maps._content()[0].endswith("over the virtual image (no detector is drawn on the patterns)")
     screen.close()
