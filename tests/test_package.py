@@ -40,6 +40,13 @@ def test_the_chain_loads_no_screen() -> None:
     assert not set(SCREEN) & loaded
 
 
+def test_a_page_is_made_with_holoviews_loaded_and_without_what_is_loaded_behind() -> None:
+    """Panel imports parts of HoloViews once another thread has begun to: one of the two would fail now and then."""
+    loaded = loaded_by("import stem4d_panel.app.workbench")
+    assert "holoviews" in loaded
+    assert not {"datashader", "numba", "sklearn"} & loaded
+
+
 def test_every_public_name_is_there() -> None:
     code = "import stem4d_panel as s; assert s.__all__ and set(s.__all__) <= set(dir(s)); [getattr(s, n) for n in s.__all__]"
     assert "stem4d_panel" in loaded_by(code)

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+# before any page: Panel looks for parts of it once another thread has begun to import it, and the two may stop each other
+import holoviews.plotting  # noqa: F401
 import panel as pn
 import panel_material_ui as pmui
 from panel.io.document import hold
