@@ -149,7 +149,8 @@ def test_the_other_ranks_and_the_evidence_come_by_themselves(small: Scan) -> Non
     run(session)
     for job, _ in session._behind:
         job.wait(60)
-    compute.submit(f"after/{id(session)}", nothing).wait(60)  # by then the session has heard of it
+    compute.submit(f"after/{id(session)}", nothing).wait(60)  # by then they are handed over
+    _one_by_one.submit(int).result(60)  # and the session has heard of it
     assert session.evidence.ranks.tolist() == [1, 2, 3, 4]
     session.change({"rank": 2})
     assert not session.busy  # it was there
