@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import param
+
+
+def _weakly(value: Any) -> Callable[[], Any]:
+    return weakref.ref(value) if value is not None else lambda: None
 
 
 class Choices(param.Parameterized):
@@ -20,7 +25,8 @@ class Choices(param.Parameterized):
     detector = param.Parameter(None, doc="Virtual detector, or None.")
     within: Callable[[], AbstractContextManager[Any]] = nullcontext  # pictures that change inside go out together
 
-    _seen: tuple[Any, tuple[Any, ...], Any] | None = None  # a detector, what it looked at, and what it saw
+    # a detector, what it looked at, which this keeps nobody from letting go, and what it saw
+    _seen: tuple[Any, tuple[Callable[[], Any], ...], Any] | None = None
 
     def _choose(self, **choice: Any) -> None:
         with self.within():
@@ -79,14 +85,15 @@ class Choices(param.Parameterized):
         """What the virtual detector sees at each position; looked at anew where detector or data have changed."""
         from stem4d_panel.measure.virtual import virtual_image
 
-        data = (self.shown.scan.data, self.shown.look, self.shown.frames)
-        before = self._seen
+        shown, before = self.shown, self._seen
+        at = (shown.scan, shown.look, shown.frames)
         if (
             before is None
             or before[0] != self.detector
-            or any(a is not b for a, b in zip(before[1], data, strict=True))
+            or any(a() is not b for a, b in zip(before[1], at, strict=True))
         ):
-            self._seen = before = self.detector, data, virtual_image(self.detector, *data)
+            image = virtual_image(self.detector, shown.scan.data, shown.look, shown.frames)
+            self._seen = before = self.detector, tuple(map(_weakly, at)), image
         return before[2]
 
     def chosen_class(self) -> int:
