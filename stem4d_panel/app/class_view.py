@@ -11,11 +11,12 @@ import panel as pn
 
 from stem4d_panel.app import palette
 from stem4d_panel.app.class_plots import ProfileChart, SizesChart, Wheel
-from stem4d_panel.app.figures import Frame, Glyphs, Picture, coordinates, frame_size, labels, same
+from stem4d_panel.app.figures import Frame, Glyphs, Picture, coordinates, labels, same
 from stem4d_panel.app.map_view import coloured_over
 from stem4d_panel.app.pattern_figure import Look, PatternFigure, nm_unit
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.showing import Shown
+from stem4d_panel.app.sizes import frame_size
 from stem4d_panel.app.text import Html, caption_below, heading, safe_text, say
 from stem4d_panel.measure.details import ClassDetail, Details
 from stem4d_panel.measure.findings import ClassFinding, Findings

@@ -23,6 +23,7 @@ from panel.io.document import hold
 from panel.io.notebook import push
 
 from stem4d_panel.app.stills import Still
+from stem4d_panel.app.unhurried import TAG
 from stem4d_panel.results.geometry import Box
 from stem4d_panel.scan.scan import Axis
 
@@ -38,12 +39,6 @@ _DECADES = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0]
 def to_index(y: Axis, x: Axis, px: float, py: float) -> tuple[int, int]:
     """Row and column of a point of the figure."""
     return round((-py - y.offset) / y.scale), round((px - x.offset) / x.scale)
-
-
-def frame_size(y: Axis, x: Axis, width: int) -> tuple[int, int]:
-    """Frame width and height in screen pixels with square data units, at most `width` each."""
-    w, h = x.size * x.scale, y.size * y.scale
-    return (width, max(60, round(width * h / w))) if w >= h else (max(60, round(width * w / h)), width)
 
 
 def _dimension(unit: str) -> Metric:
@@ -111,7 +106,7 @@ class Frame:
         figure = plot.state
         self._plots.add(plot)
         if figure.name != self.name:
-            figure.update(name=self.name, toolbar_inner=False, min_border=2, outline_line_color=None)
+            figure.update(name=self.name, tags=[TAG], toolbar_inner=False, min_border=2, outline_line_color=None)
             figure.toolbar.update(logo=None, autohide=True, active_drag=None)  # a drag draws
             _strip(figure)
         if (figure.frame_width, figure.frame_height) != self.size:

@@ -10,10 +10,11 @@ import panel as pn
 import panel_material_ui as pmui
 
 from stem4d_panel.app import palette, preparation
-from stem4d_panel.app.figures import Frame, Paint, Picture, contours, coordinates, frame_size, lines, to_index
+from stem4d_panel.app.figures import Frame, Paint, Picture, contours, coordinates, lines, to_index
 from stem4d_panel.app.gesture import Drag, Gesture
 from stem4d_panel.app.readout import Readout
 from stem4d_panel.app.session import Session
+from stem4d_panel.app.sizes import frame_size
 from stem4d_panel.app.stills import Still
 from stem4d_panel.app.text import caption_below, say
 from stem4d_panel.errors import Stem4dError

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from stem4d_panel.app import echo, unchanged
+from stem4d_panel.app import echo, unchanged, unhurried
 
-MENDS = f"{echo.MEND}\n;{unchanged.MEND}"
+MENDS = f"{echo.MEND}\n;{unchanged.MEND}\n;{unhurried.MEND}"

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from stem4d_panel.app import palette
-from stem4d_panel.app.figures import Frame, Picture, coordinates, frame_size, labels, lines
+from stem4d_panel.app.figures import Frame, Picture, coordinates, labels, lines
 from stem4d_panel.app.gesture import Drag, Gesture
 from stem4d_panel.app.readout import Readout
 from stem4d_panel.app.showing import Shown
+from stem4d_panel.app.sizes import frame_size
 from stem4d_panel.app.stills import Still
 from stem4d_panel.measure.reading import d_spacing
 from stem4d_panel.results.geometry import bounds, circle

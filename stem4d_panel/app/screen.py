@@ -18,10 +18,9 @@ from stem4d_panel.app.plain import FigurePane
 from stem4d_panel.app.point_view import PointView
 from stem4d_panel.app.rank_view import RankView
 from stem4d_panel.app.session import Session
+from stem4d_panel.app.sizes import WIDTH
 from stem4d_panel.app.stills import Still
 from stem4d_panel.app.tree_view import TreeView
-
-WIDTH = 310
 
 
 class Screen:
