@@ -39,7 +39,7 @@ class EarlyHandler(DocHandler):
             seen = stills.html(self.request.arguments)
             self.set_header("Cache-Control", "no-store")
             self.set_header("Content-Type", "text/html")
-            super().write(_NONCE.sub(nonce, first).replace(shell.STILLS, shell.STILLS + seen, 1))
+            super().write(_with_stills(_NONCE.sub(nonce, first), seen))
             self._nonce = nonce
             await self.flush()
             await self._let_ask()
@@ -59,6 +59,7 @@ class EarlyHandler(DocHandler):
         if not self._nonce:
             if split:
                 self.settings.setdefault(_KEPT, first)
+                chunk = _with_stills(first, stills.html(self.request.arguments)) + split + rest
             super().write(chunk)
             return
         if not split:  # what stands for a page that could not be made
@@ -74,6 +75,10 @@ class EarlyHandler(DocHandler):
             self.finish(shell.FAILED)
         else:
             super().send_error(status_code, **kwargs)
+
+
+def _with_stills(first: str, seen: str) -> str:
+    return first.replace(shell.STILLS, shell.STILLS + seen, 1)
 
 
 def use() -> None:

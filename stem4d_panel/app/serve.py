@@ -27,6 +27,7 @@ from stem4d_panel.runtime.jobs import compute
 
 DEFAULT_PORT = 5006
 MESSAGE = 2 * 2**20  # bytes of one message from a page, which sends outlines at most
+_LOOKING = 20.0  # seconds after which there is no first look
 _UNUSED = 15_000  # milliseconds without a page after which a session ends
 
 
@@ -34,6 +35,20 @@ class _Shell(tornado.web.RequestHandler):
     def get(self) -> None:
         self.set_header("Cache-Control", "no-store")
         self.write(shell.PAGE)
+
+
+class _Look(tornado.web.RequestHandler):
+    """The first look at the data, once it is there, as elements of a page of the same address."""
+
+    def initialize(self, looked: asyncio.Event) -> None:
+        self.looked = looked
+
+    async def get(self) -> None:
+        self.set_header("Cache-Control", "no-store")
+        await self.looked.wait()
+        from stem4d_panel.app.stills import stills
+
+        self.write(stills.html(self.request.arguments))
 
 
 class _Progress(tornado.web.RequestHandler):
@@ -126,9 +141,12 @@ def serve(
 
 
 async def _main(sockets: list[Any], path: Path | None, open_browser: bool, access: Access) -> None:
-    ready = asyncio.Event()
-    routes: list[Any] = [(access.root, _Shell), (f"{access.prefix}/progress", _Progress, {"ready": ready})]
-    guard = Guard(access, tornado.web.Application(routes))
+    ready, looked = asyncio.Event(), asyncio.Event()
+    look = asyncio.ensure_future(_first_look(path))
+    look.add_done_callback(lambda _: looked.set())
+    own = _own(ready, looked)
+    early: list[Any] = [(access.root, _Shell), *((access.prefix + path, *rest) for path, *rest in own)]
+    guard = Guard(access, tornado.web.Application(early))
     http = tornado.httpserver.HTTPServer(guard, **LIMITS)
     http.add_sockets(sockets)
     url = access.url(sockets[0].getsockname()[1])
@@ -138,7 +156,7 @@ async def _main(sockets: list[Any], path: Path | None, open_browser: bool, acces
     if open_browser:
         webbrowser.open(url)
     session = await asyncio.get_running_loop().run_in_executor(None, _import_app, path)
-    server = _app_server(session, access, ready)
+    server = _app_server(session, access, own)
     server.start()
     _hand_over(guard, server)
     ready.set()  # pages that wait load again, from the app
@@ -150,6 +168,34 @@ async def _main(sockets: list[Any], path: Path | None, open_browser: bool, acces
     server.stop()
     logging.getLogger("tornado.application").disabled = True  # that pages are cut off now is no failure
     print("stopped", file=sys.stderr)
+
+
+def _own(ready: asyncio.Event, looked: asyncio.Event) -> list[Any]:
+    """Routes beside the pages, before the app is there and afterwards."""
+    return [("/progress", _Progress, {"ready": ready}), ("/look", _Look, {"looked": looked})]
+
+
+async def _first_look(path: Path | None) -> None:
+    """The first look at what is served, if that is one scan: pages begin with it."""
+    if not sys.executable or (path is not None and not path.is_file()):
+        return
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "stem4d_panel.app.first_look", *([] if path is None else [str(path)]),
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        out, _ = await asyncio.wait_for(process.communicate(), _LOOKING)
+    except TimeoutError:
+        return
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    if process.returncode == 0:
+        from stem4d_panel.app.stills import stills
+
+        stills.begin(path, out.decode())
 
 
 async def _told_to_stop() -> None:
@@ -181,8 +227,8 @@ def _import_app(path: Path | None) -> Any:
     return session
 
 
-def _app_server(session: Any, access: Access, ready: asyncio.Event) -> Any:
-    """Panel's server, which listens nowhere: what reaches its application has passed the guard."""
+def _app_server(session: Any, access: Access, own: list[Any]) -> Any:
+    """Panel's server, with routes of our `own`, which listens nowhere: what reaches its application has passed the guard."""
     from panel.config import config
     from panel.io.server import get_server
 
@@ -200,7 +246,7 @@ def _app_server(session: Any, access: Access, ready: asyncio.Event) -> Any:
         title="stem4d",
         admin=False,
         prefix=access.prefix,
-        extra_patterns=[("/progress", _Progress, {"ready": ready})],
+        extra_patterns=own,
         websocket_origin=[OWN_ORIGIN],
         websocket_max_message_size=MESSAGE,
         secret_key=secrets.token_bytes(32),

@@ -44,6 +44,10 @@ BODY = (
 # asks the server how far it has come, until the frame is gone; the server that answers "ready" has the app's page
 POLL = """<script>
 (async () => {
+  const stills = document.getElementById("stills")
+  if (!stills.firstChild) {
+    fetch("look" + location.search, {cache: "no-store"}).then(told => told.ok ? told.text() : "").then(look => { stills.innerHTML = look }, () => {})
+  }
   const text = document.getElementById("shell-text"), asked = document.body.dataset.waits ? "progress?waits" : "progress"
   while (text.isConnected && text.offsetParent !== null) {
     try {

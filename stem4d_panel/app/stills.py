@@ -1,4 +1,7 @@
-"""What a page showed first, kept as pictures: the next page of the same address shows them until its own are drawn."""
+"""What a page showed first, kept as pictures: the next page of the same address shows them until its own are drawn.
+
+Until a page has drawn anything there is the `first_look` at what the server was started with.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ import numpy as np
 
 _MOST = 12  # addresses that are kept
 _LARGEST = 512  # pixels of a picture along a side; the screen's figures have fewer
+_OTHER = {"file", "dataset", "sample"}  # names in an address that ask for other data than the server was started with
 Arguments = Mapping[str, Sequence[bytes | str]]
 Stamp = tuple[str, int, int]  # of a file: path, time of the last change in ns, bytes
 
@@ -55,6 +59,7 @@ class Stills:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Any, tuple[Stamp | None, str]] = OrderedDict()
+        self._first: tuple[Stamp | None, str] = (None, "")
 
     def keep(self, arguments: Arguments, data: Any, stills: Sequence[Still]) -> None:
         """Keep what a page of an address shows of `data`, a path or None for the sample."""
@@ -64,22 +69,31 @@ class Stills:
         while len(self._kept) > _MOST:
             self._kept.popitem(last=False)
 
+    def begin(self, data: Any, html: str) -> None:
+        """Show this where nothing is kept yet of a page of `data`, with which the server was started."""
+        self._first = _stamp(data), html
+
     def has(self, arguments: Arguments) -> bool:
-        """Whether there are pictures that still hold."""
-        return bool(self.html(arguments))
+        """Whether there are pictures of a page that still hold."""
+        key = _key(arguments)
+        if key in self._kept and not _holds(self._kept[key][0]):
+            del self._kept[key]
+        return key in self._kept
 
     def html(self, arguments: Arguments) -> str:
         """The elements that show what a page of an address will; empty where that is not known."""
-        key = _key(arguments)
-        stamp, html = self._kept.get(key, (None, ""))
-        if stamp is not None and _stamp(stamp[0]) != stamp:
-            del self._kept[key]
-            return ""
-        return html
+        if self.has(arguments):
+            return self._kept[_key(arguments)][1]
+        stamp, html = self._first
+        return html if not _OTHER & set(arguments) and _holds(stamp) else ""
 
 
 def _key(arguments: Arguments) -> Any:
     return tuple(sorted((name, tuple(map(str, values))) for name, values in arguments.items()))
+
+
+def _holds(stamp: Stamp | None) -> bool:
+    return stamp is None or _stamp(stamp[0]) == stamp
 
 
 def _stamp(data: Any) -> Stamp | None:

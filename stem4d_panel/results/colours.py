@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stem4d_panel.measure.findings import ClassFinding, Findings
+if TYPE_CHECKING:
+    from stem4d_panel.measure.findings import ClassFinding, Findings
 
 # Okabe & Ito's palette without black and grey, then Tol's muted one
 CRYSTALLINE = (

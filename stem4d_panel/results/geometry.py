@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stem4d_panel.cluster.classes import Classes
-from stem4d_panel.cluster.tree import Tree
-from stem4d_panel.scan.scan import Axis
+if TYPE_CHECKING:
+    from stem4d_panel.cluster.classes import Classes
+    from stem4d_panel.cluster.tree import Tree
+    from stem4d_panel.scan.scan import Axis
 
 Box = tuple[float, float, float, float]
 ABOVE = "#8a8a8a"  # of a merge above the threshold

@@ -34,7 +34,9 @@ class Site:
 
     def __init__(self, port: int, access: Access) -> None:
         self.port, self.access, self.cookie = port, access, ""
-        self.server = serving._app_server(lambda: pn.pane.Str("a page"), access, asyncio.Event())
+        self.server = serving._app_server(
+            lambda: pn.pane.Str("a page"), access, serving._own(asyncio.Event(), asyncio.Event())
+        )
         self.server.start()
         guard = Guard(access, Application())
         serving._hand_over(guard, self.server)
@@ -147,7 +149,7 @@ def test_without_the_token_every_route_and_method_is_refused_but_the_probe(
     async def check(site: Site) -> None:
         routes = site.routes()
         names = {path.rpartition("/")[2] for path in routes}
-        assert {"ws", "autoload.js", "metadata", "progress", "bokeh.min.js", "favicon.ico", ""} <= names
+        assert {"ws", "autoload.js", "metadata", "progress", "look", "bokeh.min.js", "favicon.ico", ""} <= names
         own = f"http://127.0.0.1:{site.port}"
         for cookie in ("", "stem4d=x", f"token={TOKEN}"):
             for path in [*routes, "/user/ada/login", "/user/ada/none", "/none", "/user/ada/liveness/x"]:

@@ -1,4 +1,4 @@
-"""A page whose server has stopped says so."""
+"""Before a page is there, and after its server has gone."""
 
 from __future__ import annotations
 
@@ -67,4 +67,18 @@ def test_a_page_that_is_opened_again_shows_its_pictures_before_it_is_made(app: S
         assert place is not None
         assert abs(place["x"] - corner[0]) < 3
         assert abs(place["y"] - corner[1]) < 60  # hints may be above them, or not
+    watched.check()
+
+
+def test_a_page_that_waits_for_the_app_shows_a_first_look(
+    start_server: Callable[..., Server], watched: Watched, small_npy: Path
+) -> None:
+    page = watched.page
+    page.add_init_script(
+        "window.__waited = () => document.body?.dataset.waits && document.images.length === 2 && "
+        "[...document.images].every(image => image.naturalWidth > 10)"
+    )
+    page.goto(start_server("stem4d_panel", "serve", str(small_npy), "--no-browser").url)
+    page.wait_for_function("() => window.__waited()", polling=20)
+    Screen(page).wait_ready()
     watched.check()
