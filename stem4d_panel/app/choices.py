@@ -23,9 +23,10 @@ class Choices(param.Parameterized):
     component = param.Parameter(None, doc="Chosen component, or None.")
     label = param.Parameter(None, doc="Chosen class, or None.")
     detector = param.Parameter(None, doc="Virtual detector, or None.")
+    drawing = param.Boolean(False, doc="Whether a hand draws the detector: it sees a large scan in steps meanwhile.")
     within: Callable[[], AbstractContextManager[Any]] = nullcontext  # pictures that change inside go out together
 
-    # a detector, what it looked at, which this keeps nobody from letting go, and what it saw
+    # a detector and its step, what it looked at, which this keeps nobody from letting go, and what it saw
     _seen: tuple[Any, tuple[Callable[[], Any], ...], Any] | None = None
 
     def _choose(self, **choice: Any) -> None:
@@ -81,19 +82,29 @@ class Choices(param.Parameterized):
         """Let go of whatever is chosen, the virtual detector included."""
         self._choose(point=None, region=None, component=None, label=None, detector=None)
 
+    def virtual_step(self) -> int:
+        """Step between the positions that the virtual detector sees now."""
+        from stem4d_panel.measure.virtual import draft_step
+
+        return draft_step(self.detector, self.shown.scan.shape) if self.drawing else 1
+
     def virtual_image(self) -> Any:
-        """What the virtual detector sees at each position; looked at anew where detector or data have changed."""
+        """What the virtual detector sees at each position; looked at anew where detector or data have changed.
+
+        While it is drawn, that of every `virtual_step`-th position stands for those beside it, too.
+        """
         from stem4d_panel.measure.virtual import virtual_image
 
         shown, before = self.shown, self._seen
+        wanted = self.detector, self.virtual_step()
         at = (shown.scan, shown.look, shown.frames)
-        if (
-            before is None
-            or before[0] != self.detector
-            or any(a() is not b for a, b in zip(before[1], at, strict=True))
-        ):
-            image = virtual_image(self.detector, shown.scan.data, shown.look, shown.frames)
-            self._seen = before = self.detector, tuple(map(_weakly, at)), image
+        if before is None or before[0] != wanted or any(a() is not b for a, b in zip(before[1], at, strict=True)):
+            step = wanted[1]
+            image = virtual_image(self.detector, shown.scan.data, shown.look, shown.frames, step)
+            if step > 1:
+                y, x = shown.scan.scan_shape
+                image = image.repeat(step, axis=0).repeat(step, axis=1)[:y, :x]
+            self._seen = before = wanted, tuple(map(_weakly, at)), image
         return before[2]
 
     def chosen_class(self) -> int:

@@ -52,7 +52,7 @@ class MapView:
         session.param.watch(lambda _: self.refresh(), "shown_after")
         session.param.watch(self._component_chosen, ["component", "label"])
         session.param.watch(lambda *_: self._pointed(), ["point", "region"])
-        session.param.watch(lambda _: self._detector_moved(), "detector")
+        session.param.watch(lambda *_: self._detector_moved(), ["detector", "drawing"])
         self.layout = pn.Column(
             pn.Row(self.mode, self.over, self.truth, margin=0, height=58),
             self.pane,
@@ -129,8 +129,8 @@ class MapView:
         shown = self.session.shown
         virtual = shown.virtual if shown.virtual is not None else shown.survey.total
         if mode == "virtual detector" and self.session.detector is not None and shown.look is not None:
-            image = self.session.virtual_image()
-            return f"virtual image of the {self.session.detector}", palette.plain(image, "gray"), (image,)
+            image, name = self._seen_by_detector()
+            return f"virtual image of {name}", palette.plain(image, "gray"), (image,)
         below = palette.plain(virtual, "gray")
         if shown.classes is None or mode in ("virtual image", "virtual detector", *preparation.BEAM):
             draw = "; draw a detector on the patterns" if mode == "virtual detector" else ""
@@ -161,12 +161,17 @@ class MapView:
     def _below(self, virtual: np.ndarray, paint: Paint) -> tuple[np.ndarray, str, Paint]:
         """What lies below the colours: an image, its name, how it is painted."""
         if self.over.value == "detector" and self.session.detector is not None and self.session.shown.look is not None:
-            image = self.session.virtual_image()
-            return image, f"the {self.session.detector}", palette.plain(image, "gray")
+            image, name = self._seen_by_detector()
+            return image, name, palette.plain(image, "gray")
         if self.over.value == "black":
             return virtual, "black", _black
         missing = " (no detector is drawn on the patterns)" if self.over.value == "detector" else ""
         return virtual, f"the virtual image{missing}", paint
+
+    def _seen_by_detector(self) -> tuple[np.ndarray, str]:
+        """What the virtual detector sees, and what it is."""
+        image, step = self.session.virtual_image(), self.session.virtual_step()
+        return image, f"the {self.session.detector}{f', one position in {step} each way' if step > 1 else ''}"
 
     def _pointed(self) -> None:
         if self.mode.value == "class share":  # of the class at the point

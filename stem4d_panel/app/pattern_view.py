@@ -94,13 +94,16 @@ class PatternView:
             self._move_radius(float(np.hypot(*start)), float(np.hypot(*now)), drag.ended)
         elif self.draw.value == RING:
             inner, outer = sorted((float(np.hypot(*start)), float(np.hypot(*now))))
-            self.session.detector = Detector(0.0, 0.0, inner, outer)
+            self._draw_detector(Detector(0.0, 0.0, inner, outer), drag)
         elif self.draw.value == STOP:
             self._outline_stop(drag)
         elif self.draw.value in (DISC, OUTLINE):
-            self.session.detector = self._moved(start, now) or self._drawn(drag, step, start, now)
+            self._draw_detector(self._moved(start, now) or self._drawn(drag, step, start, now), drag)
         if drag.ended:
             self._start = None
+
+    def _draw_detector(self, detector: Detector | Outline | None, drag: Drag) -> None:
+        self.session.param.update(detector=detector, drawing=not drag.ended)
 
     def _moved(self, start: tuple[float, float], now: tuple[float, float]) -> Detector | Outline | None:
         """The disc or outline moved that the drag began in."""

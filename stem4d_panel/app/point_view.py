@@ -105,7 +105,7 @@ def _measured(shown: Shown, region: Region) -> tuple[np.ndarray, str]:
             total += np.nan_to_num(shown.scan.pattern(y, x))
             n += 1
     total[tuple(shown.look.bad.all.T)] = 0
-    return np.asarray(total / n, np.float32), "" if step == 1 else f"every {step}th position each way"
+    return np.asarray(total / n, np.float32), "" if step == 1 else f"one position in {step} each way"
 
 
 def _prepared(frames: Frames, region: Region) -> np.ndarray:

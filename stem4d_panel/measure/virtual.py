@@ -5,6 +5,7 @@ They answer a hand that moves, beside the compute thread.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,8 @@ from stem4d_panel.prepare.frames import Frames, Look
 from stem4d_panel.prepare.masks import inside
 from stem4d_panel.runtime.compiled import compiled
 from stem4d_panel.runtime.threads import spread
+
+_DRAFT = 2**24  # pixels at all positions that a draft sums
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,13 @@ class Outline:
 
 
 @compiled()
-def _sums(data, cy, cx, rows, first, last, good):  # type: ignore[no-untyped-def]
-    """Sums over runs of pixels (row, first to last, from the centre) around the centre of each position."""
+def _sums(data, cy, cx, rows, first, last, good, step):  # type: ignore[no-untyped-def]
+    """Sums over runs of pixels (row, first to last, from the centre) around the centre of positions in equal steps."""
     ny, nx, nky, nkx = data.shape
-    out = np.zeros((ny, nx), np.float32)
-    for i in range(ny * nx):
-        y, x = i // nx, i % nx
+    out = np.zeros(((ny - 1) // step + 1, (nx - 1) // step + 1), np.float32)
+    for i in range(out.size):
+        v, u = i // out.shape[1], i % out.shape[1]
+        y, x = v * step, u * step
         total = 0.0
         for r in range(len(rows)):
             ky = cy[y, x] + rows[r]
@@ -89,18 +93,18 @@ def _sums(data, cy, cx, rows, first, last, good):  # type: ignore[no-untyped-def
             for kx in range(max(0, cx[y, x] + first[r]), min(nkx, cx[y, x] + last[r] + 1)):
                 if good[ky, kx]:
                     total += data[y, x, ky, kx]
-        out[y, x] = total
+        out[v, u] = total
     return out
 
 
 @compiled()
-def _weighted(matrix, columns, weights):  # type: ignore[no-untyped-def]
-    """Weighted sums of some columns of each row."""
-    out = np.zeros(matrix.shape[0], np.float32)
-    for i in range(matrix.shape[0]):
+def _weighted(matrix, rows, columns, weights):  # type: ignore[no-untyped-def]
+    """Weighted sums of some columns of some rows."""
+    out = np.zeros(len(rows), np.float32)
+    for i in range(len(rows)):
         total = 0.0
         for j in range(len(columns)):
-            total += matrix[i, columns[j]] * weights[j]
+            total += matrix[rows[i], columns[j]] * weights[j]
         out[i] = total
     return out
 
@@ -115,7 +119,28 @@ def _runs(detector: Detector | Outline, shape: tuple[int, int]) -> tuple[np.ndar
     return ky[rows], kx[first], kx[last]
 
 
-def virtual_image(detector: Detector | Outline, data: Any, look: Look, frames: Frames | None = None) -> np.ndarray:
+def draft_step(detector: Detector | Outline, shape: tuple[int, int, int, int]) -> int:
+    """Step between the positions of a draft of a virtual image that keeps up with a hand.
+
+    Parameters
+    ----------
+    detector : Detector or Outline
+    shape : (int, int, int, int)
+        Of the scan, (y, x, ky, kx).
+
+    Returns
+    -------
+    int
+        1 where the whole image does: below some 16 million pixels at all positions.
+    """
+    _, first, last = _runs(detector, shape[2:])
+    pixels = shape[0] * shape[1] * int((last - first + 1).sum())
+    return max(1, math.ceil(math.sqrt(pixels / _DRAFT)))
+
+
+def virtual_image(
+    detector: Detector | Outline, data: Any, look: Look, frames: Frames | None = None, step: int = 1
+) -> np.ndarray:
     """What a virtual detector sees at each position, shape (y, x), float32, in counts.
 
     The detector follows the fitted direct beam in whole pixels; hot, dead and masked pixels are left out. Data that do not
@@ -129,6 +154,8 @@ def virtual_image(detector: Detector | Outline, data: Any, look: Look, frames: F
     look : Look
     frames : Frames, optional
         Needed where `data` is no array of NumPy.
+    step : int
+        From 2 on, only the positions [::step, ::step] are looked at, and the image has as many.
 
     Raises
     ------
@@ -140,14 +167,17 @@ def virtual_image(detector: Detector | Outline, data: Any, look: Look, frames: F
         good = ~(look.masks.out | look.bad.mask(data.shape[2:]))
         runs = _runs(detector, data.shape[2:])
 
-        def part(start: int, stop: int) -> np.ndarray:
-            return np.asarray(_sums(data[start:stop], cy[start:stop], cx[start:stop], *runs, good))
+        def some(start: int, stop: int) -> np.ndarray:
+            part = slice(start * step, stop * step)
+            return np.asarray(_sums(data[part], cy[part], cx[part], *runs, good, step))
 
-        return np.concatenate(spread(part, len(data)))
+        return np.concatenate(spread(some, -(-len(data) // step)))
     if frames is None or not isinstance(frames.matrix, np.ndarray):
         raise DataError("virtual detector: needs the scan or its prepared frames in memory")
     ky, kx = ((np.arange(n) - c) * frames.bin for n, c in zip(frames.detector_shape, frames.centre, strict=True))
     columns = np.flatnonzero(detector.covers(ky[:, None], kx[None])[frames.mask])
-    out = np.zeros(frames.scan_shape, np.float32)
-    out[frames.positions] = _weighted(frames.matrix, columns, frames.column_scale[columns]) * frames.row_scale
+    seen = frames.positions[::step, ::step]
+    rows = (np.cumsum(frames.positions.ravel()) - 1).reshape(frames.scan_shape)[::step, ::step][seen]
+    out = np.zeros(seen.shape, np.float32)
+    out[seen] = _weighted(frames.matrix, rows, columns, frames.column_scale[columns]) * frames.row_scale[rows]
     return out

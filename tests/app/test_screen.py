@@ -21,6 +21,7 @@ from stem4d_panel.app.screen import Screen
 from stem4d_panel.app.session import Session
 from stem4d_panel.app.tree_view import junctions
 from stem4d_panel.errors import DataError
+from stem4d_panel.measure import virtual
 from stem4d_panel.measure.virtual import Detector, Outline, virtual_image
 from stem4d_panel.prepare.masks import polygons
 from stem4d_panel.scan.scan import Axis, Scan
@@ -334,6 +335,28 @@ def test_a_detector_looks_again_only_where_it_or_the_data_have_changed(session: 
     run(session)
     assert session.virtual_image() is not before
     np.testing.assert_array_equal(session.virtual_image(), seen_by_detector(session))
+
+
+def test_while_it_is_drawn_a_detector_sees_a_large_scan_in_steps(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(virtual, "_DRAFT", 700)
+    screen = Screen(session)
+    session.start()
+    run(session)
+    step = detector_axes(session.shown)[1].scale
+    drag = Drag(0, 0, 2.2 * step, 0, False)
+    screen.patterns._dragged(drag)  # 13 pixels at 252 positions
+    text, _, (image,), _ = screen.maps._content()
+    assert text.endswith("one position in 3 each way")
+    whole = seen_by_detector(session)
+    np.testing.assert_array_equal(image, whole[::3, ::3].repeat(3, 0).repeat(3, 1)[:14, :18])
+    screen.patterns._dragged(replace(drag, ended=True))  # where it was, and the whole is seen
+    text, _, (image,), _ = screen.maps._content()
+    assert text.endswith("px")
+    np.testing.assert_array_equal(image, whole)
+    np.testing.assert_array_equal(screen.maps._picture._pipe.data[2][0], whole)
+    screen.close()
 
 
 def test_an_outlined_detector_is_drawn_and_moved_and_lies_below_the_classes(session: Session) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from stem4d_panel.analysis import Analysis
 from stem4d_panel.errors import DataError
-from stem4d_panel.measure.virtual import Detector, Outline, virtual_image
+from stem4d_panel.measure.virtual import Detector, Outline, draft_step, virtual_image
 from stem4d_panel.runtime.cache import Cache
 from stem4d_panel.scan.scan import Scan
 from stem4d_panel.settings import Settings
@@ -50,6 +50,24 @@ def test_an_outline_counts_what_it_encloses_in_several_runs_of_a_row(analysis: A
         rows, columns = rows[inside], columns[inside]
         wanted[y, x] = data[y, x][rows, columns][good[rows, columns]].sum()
     np.testing.assert_allclose(virtual_image(outline, data, look), wanted, rtol=1e-6)
+
+
+def test_in_steps_it_sees_what_it_would_see_there(analysis: Analysis, small: Scan) -> None:
+    detector, look, data = Detector(4.2, -3.1, 0, 3.5), analysis.look, np.asarray(small.data)
+    for where in (data, object()):
+        whole = virtual_image(detector, where, look, analysis.frames)
+        for step in (2, 3, 5, 40):
+            some = virtual_image(detector, where, look, analysis.frames, step)
+            np.testing.assert_array_equal(some, whole[::step, ::step])
+
+
+def test_a_draft_is_in_steps_where_the_whole_takes_many_pixels() -> None:
+    disc = Detector(0, 0, 0, 10)  # 317 pixels
+    assert draft_step(disc, (64, 64, 96, 96)) == 1
+    assert draft_step(disc, (256, 256, 128, 128)) == 2
+    assert draft_step(disc, (512, 512, 128, 128)) == 3
+    assert draft_step(Detector(0, 0, 0, 30), (512, 512, 128, 128)) == 7
+    assert draft_step(Detector(0.5, 0.5, 0, 0.1), (512, 512, 128, 128)) == 1  # nothing at all
 
 
 def test_data_that_lie_elsewhere_are_taken_from_the_frames(analysis: Analysis, small: Scan) -> None:
