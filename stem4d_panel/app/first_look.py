@@ -17,7 +17,7 @@ from stem4d_panel.app.stills import Still
 from stem4d_panel.results.colours import limits, scaled
 from stem4d_panel.scan.scan import Scan
 
-_MOST = 2**28  # bytes that are read
+_MOST = 2**27  # bytes that are read
 _SIDE = 48  # positions at most along each side of a scan that is larger
 _BRIGHT = 1.0  # per cent of the detector's pixels that hold the direct beam, or are hot
 
@@ -28,7 +28,7 @@ def first_look(scan: Scan) -> tuple[Still, Still]:
     Parameters
     ----------
     scan : Scan
-        Of one beyond 256 MB, 48 × 48 positions at most are read, in equal steps.
+        Of one beyond 128 MB, 48 × 48 positions at most are read, in equal steps.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def first_look(scan: Scan) -> tuple[Still, Still]:
     patterns = _some(scan)
     mean = patterns.mean(axis=(0, 1), dtype=float)
     dark = mean <= np.percentile(mean, 100 - _BRIGHT)
-    image = patterns[..., dark].sum(axis=-1, dtype=float)
+    image = patterns.sum(axis=(2, 3), dtype=float) - patterns[..., ~dark].sum(axis=-1, dtype=float)
     values = scaled(mean, "root")
     seen = values[dark & (values > 0)]
     y, x, ky, kx = scan.axes
@@ -57,10 +57,14 @@ def first_look(scan: Scan) -> tuple[Still, Still]:
 def _some(scan: Scan) -> np.ndarray:
     """All patterns, or as many as are read of a large scan, shape (y, x, ky, kx); nothing where a value is no number."""
     if scan.nbytes <= _MOST:
-        return np.nan_to_num(scan.rows(0, scan.shape[0]))
+        return _known(scan.rows(0, scan.shape[0]))
     side = min(_SIDE, max(1, math.isqrt(_MOST * math.prod(scan.scan_shape) // scan.nbytes)))
     ys, xs = (range(0, n, -(-n // side)) for n in scan.scan_shape)
-    return np.stack([np.stack([np.nan_to_num(scan.pattern(y, x)) for x in xs]) for y in ys])
+    return np.stack([np.stack([_known(scan.pattern(y, x)) for x in xs]) for y in ys])
+
+
+def _known(values: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(values) if values.dtype.kind == "f" else values
 
 
 def _main(path: str | None) -> None:
