@@ -14,7 +14,7 @@ CODE = """
 import numpy as np
 from stem4d_panel.measure.virtual import _weighted
 from stem4d_panel.prepare import kernels
-print(_weighted(np.ones((3, 4), np.float32), np.array([1, 2]), np.array([1.0, 2.0], np.float32)))
+print(_weighted(np.ones((3, 4), np.float32), np.arange(3), np.array([1, 2]), np.array([1.0, 2.0], np.float32)))
 """
 
 
