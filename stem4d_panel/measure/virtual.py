@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,7 @@ def _weighted(matrix, rows, columns, weights):  # type: ignore[no-untyped-def]
     return out
 
 
+@lru_cache(maxsize=2)  # a step of a drag asks for the same ones several times
 def _runs(detector: Detector | Outline, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Runs of pixels that a detector covers: row, first and last column, from the direct beam's pixel."""
     ky, kx = (np.arange(-n, n + 1) for n in shape)
